@@ -34,7 +34,10 @@
       const earlier = uploads.find((each) => each.state === "left" && each.file.size === file.size
         && each.name === file.name && each.folder === place && each.backend === target.backend);
       if (earlier) remove(earlier);
-      show({ file, backend: target.backend, folder: place, name: file.name, state: "waiting", sent: 0 }, path);
+      show({
+        file, backend: target.backend, folder: place, name: file.name, state: "waiting", sent: 0,
+        id: earlier && earlier.direct ? earlier.id : "", direct: Boolean(earlier && earlier.direct),
+      }, path);
     });
     if (files.length) {
       window.stowageFiles.announce(files.length === 1 ? "1 upload added." : files.length + " uploads added.");
@@ -44,7 +47,7 @@
 
   function show(values, path) {
     const row = template.content.firstElementChild.cloneNode(true);
-    const upload = { row, marks: [], broken: "", id: "", step: "", reason: "", ...values };
+    const upload = { row, marks: [], broken: "", route: "", id: "", step: "", reason: "", ...values };
     const name = row.querySelector("[data-name]");
     name.textContent = path;
     name.title = path;
@@ -69,7 +72,7 @@
         if (["done", "refused", "failed"].includes(each.state)) return;
         const upload = show({
           file: { name: each.name, size: each.size || 0 }, backend: each.backend, folder: each.folder, name: each.name,
-          id: each.id, sent: each.received, step: each.state, state: each.state === "receiving" ? "left" : "checking",
+          id: each.id, direct: each.direct, sent: each.received, step: each.state, state: each.state === "receiving" ? "left" : "checking",
         }, (each.folder ? each.folder + "/" : "") + each.name);
         if (upload.state === "checking") follow(upload);
       });
@@ -86,6 +89,11 @@
   function start(upload) {
     upload.state = "running";
     draw(upload);
+    if (!upload.byConsole && window.stowageDirect && window.stowageDirect.takes(upload.file, upload.backend)) {
+      startDirect(upload);
+      return;
+    }
+    upload.id = "";
     upload.tus = new window.tus.Upload(upload.file, {
       endpoint: section.dataset.url,
       chunkSize: Number(section.dataset.partSize),
@@ -110,12 +118,39 @@
       },
       onProgress: (sent) => progress(upload, sent),
       onError: (error) => failed(upload, error),
-      onSuccess: () => { upload.state = "checking"; upload.sent = upload.file.size; draw(upload); next(); follow(upload); },
+      onSuccess: () => received(upload),
     });
     upload.tus.findPreviousUploads().then((earlier) => {
       if (earlier.length) upload.tus.resumeFromPreviousUpload(earlier[0]);
       if (upload.state === "running") upload.tus.start();
     });
+  }
+
+  /* To the bucket itself; what that does not take goes through the console. */
+  function startDirect(upload) {
+    upload.tus = upload.tus || new window.stowageDirect.Upload(upload.file, {
+      endpoint: section.dataset.url,
+      id: upload.direct ? upload.id : "",
+      about: { name: upload.name, content_type: upload.file.type.slice(0, 255), backend: upload.backend, folder: upload.folder },
+      onUrl: () => { upload.id = upload.tus.url.split("/").pop(); },
+      onBroken: () => { upload.broken = `The connection broke at ${clock()}`; draw(upload); },
+      onProgress: (sent) => progress(upload, sent),
+      onError: (error) => failed(upload, error),
+      onSuccess: () => received(upload),
+      onThroughConsole: (reason) => {
+        Object.assign(upload, { byConsole: true, tus: null, sent: 0, marks: [], broken: "", route: reason && reason + ", so it goes through the console" });
+        start(upload);
+      },
+    });
+    upload.tus.start();
+  }
+
+  function received(upload) {
+    upload.state = "checking";
+    upload.sent = upload.file.size;
+    draw(upload);
+    next();
+    follow(upload);
   }
 
   function progress(upload, sent) {
@@ -258,7 +293,7 @@
       case "paused": return `Paused at ${sizeOf(upload.sent)} of ${sizeOf(total)}`;
       case "left": return `${sizeOf(upload.sent)} of ${sizeOf(total)} received. Choose the same file again to resume.`;
       case "checking": return WORDS[upload.step] || "Received, being checked";
-      case "done": return ["Stored and checked", upload.broken].filter(Boolean).join(" · ");
+      case "done": return ["Stored and checked", upload.route, upload.broken].filter(Boolean).join(" · ");
       case "refused": return "Refused: " + upload.reason;
       case "failed": return upload.reason;
       default: {
@@ -271,6 +306,7 @@
           parts.push(sizeOf(rate) + "/s");
           parts.push(left < 60 ? "less than a minute left" : Math.ceil(left / 60) + " min left");
         }
+        if (upload.route) parts.push(upload.route);
         if (upload.broken) parts.push(upload.broken);
         return parts.join(" · ");
       }

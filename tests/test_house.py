@@ -80,7 +80,6 @@ SMALL = {
     "services/people/token_buckets.py": "rates, for tokens and what else has one",
     "services/files/changing/files_job.py": "what one job of the runner does",
     "services/files/page_cursors.py": "texts from outside, checked in one place",
-    "services/files/receiving/new_uploads.py": "what the service, its routes and its library are handed",
     "services/backends/importing.py": "reads other programs' environment variables",
     "services/text.py": "durations, and text from elsewhere, for pages and commands alike",
     "services/files/cleanup/unused_derivatives.py": "where the catalogue and the store of thumbnails meet",

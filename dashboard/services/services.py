@@ -22,6 +22,7 @@ from dashboard.services.catalogue.saved_searches import SavedSearches
 from dashboard.services.database import Database
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.browse import Browse
+from dashboard.services.files.bucket_uploads import DirectUploads
 from dashboard.services.files.changing.across import AcrossBackends
 from dashboard.services.files.changing.deletions import Deletions
 from dashboard.services.files.changing.edits import FileEdits
@@ -32,7 +33,6 @@ from dashboard.services.files.changing.local_transfers import LocalTransfers
 from dashboard.services.files.cleanup.old_file_deletion import OldFileDeletion
 from dashboard.services.files.cleanup.old_files import OldFiles
 from dashboard.services.files.cleanup.unused_derivatives import UnusedDerivatives
-from dashboard.services.files.direct_uploads import DirectUploads
 from dashboard.services.files.file_details import Details
 from dashboard.services.files.policies import UploadPolicies
 from dashboard.services.files.receiving.bucket_parts import BucketParts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from flask import Flask, Response, request
@@ -25,6 +26,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 
 ALWAYS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -65,6 +68,15 @@ def install(app: Flask, *, secure_cookies: bool) -> None:
 def set_own_headers(response: Response, headers: Mapping[str, str]) -> None:
     """Give one response other values of headers that are set on every response."""
     setattr(response, OWN_HEADERS, {**getattr(response, OWN_HEADERS, {}), **headers})
+
+
+def allow_connections(response: Response, origin: str) -> None:
+    """Let the page of this response send requests to one other site, too: scheme, host and port. Nothing is
+    allowed if that is not what it is."""
+    if _ORIGIN.fullmatch(origin):
+        ours = "connect-src 'self'"
+        policy = CONTENT_SECURITY_POLICY.replace(ours, f"{ours} {origin}")
+        set_own_headers(response, {"Content-Security-Policy": policy})
 
 
 def _caching(response: Response) -> str:

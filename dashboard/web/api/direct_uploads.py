@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from dashboard.services.files.direct_uploads import MAX_URLS, PartAddress
+from dashboard.services.files.bucket_uploads import MAX_URLS, PartAddress
 from dashboard.services.files.receiving.bucket_parts import MAX_PARTS
 from dashboard.services.files.receiving.new_uploads import NewUpload
 from dashboard.services.permissions import Permission
@@ -89,8 +89,10 @@ class SentPart:
 
 @dataclass(frozen=True, slots=True)
 class SentParts:
-    """What the bucket has of an upload."""
+    """What the bucket has of an upload, and into what the file is cut."""
 
+    part_size: int
+    part_count: int
     parts: tuple[SentPart, ...]
 
 
@@ -182,7 +184,9 @@ def sign(id: str, body: PartNumbers) -> PartUrls:
 def sent(id: str) -> SentParts:
     """List the parts that the bucket has, to go on after an interruption."""
     parts = services().direct_uploads.sent(actor(), id)
-    return SentParts(tuple(SentPart(part.number, part.size, part.etag) for part in parts))
+    plan = services().direct_uploads.plan(services().uploads.get(actor(), id))
+    found = tuple(SentPart(part.number, part.size, part.etag) for part in parts)
+    return SentParts(plan.part_size, plan.count, found)
 
 
 @resource.route(

@@ -67,7 +67,7 @@ class UploadError:
 @dataclass(frozen=True, slots=True)
 class UploadDetails:
     """An upload. ``received`` bytes are durable; ``size`` is null while it is not known. ``file`` is set once
-    it is done, ``error`` when it was refused or has failed."""
+    it is done, ``error`` when it was refused or has failed. ``direct``: its parts go to the bucket itself."""
 
     id: str
     state: UploadState
@@ -79,6 +79,7 @@ class UploadDetails:
     backend: str
     file: UploadedFile | None
     error: UploadError | None
+    direct: bool
     created_at: float
     expires_at: float
 
@@ -280,6 +281,7 @@ def details(upload: UploadInfo) -> UploadDetails:
         backend=backend,
         file=UploadedFile(upload.file_id, backend, upload.key, upload.sha256) if done else None,
         error=UploadError(STATUS[error.kind], error.kind, error.reason, error.remedy) if error else None,
+        direct=upload.method == "direct",
         created_at=upload.created_at,
         expires_at=upload.expires_at,
     )

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import redirect, request, session, url_for
-from werkzeug.wrappers import Response
+from flask import Response, make_response, redirect, request, session, url_for
+from werkzeug.wrappers import Response as AnyResponse
 
 from dashboard.errors import StowageError
+from dashboard.media.sizes import MB
 from dashboard.services.catalogue.filters import FileFilters
 from dashboard.services.permissions import Permission
 from dashboard.services.text import size
@@ -23,12 +24,15 @@ from dashboard.web.admin.files.file_pane import describe
 from dashboard.web.admin.files.folder_jobs import folder_jobs
 from dashboard.web.admin.files.search_pages import searches_of
 from dashboard.web.admin.page import MenuItem, Page, route
-from dashboard.web.context import can, services
+from dashboard.web.context import actor, can, services
 from dashboard.web.errors import STATUS
 from dashboard.web.formatting import plural
+from dashboard.web.headers import allow_connections
 
 PART_SIZE = 8 * 1024 * 1024
 """Bytes of an upload that are sent, and after a broken connection sent again, at a time."""
+DIRECT_FROM = 64 * MB
+"""Bytes from which a file goes directly to the bucket, where that is possible."""
 _LAYOUT = "files_layout"
 
 
@@ -51,7 +55,7 @@ class FilesPages(Page):
     menu_permission = Permission.READ_FILES
 
     @route("/browse", Permission.READ_FILES)
-    def index(self) -> Response | str:
+    def index(self) -> AnyResponse | str:
         """The files of the active backend."""
         summary = services().backends.summary()
         name = summary.active or next((each.name for each in services().backends.list(limit=1)), "")
@@ -60,12 +64,12 @@ class FilesPages(Page):
         return redirect(url_for("browse.show", name=name), 303)
 
     @route("/files", Permission.READ_FILES)
-    def files(self) -> Response:
+    def files(self) -> AnyResponse:
         """The address that people try."""
         return redirect(url_for("browse.index"), 303)
 
     @route("/browse/<name>", Permission.READ_FILES)
-    def show(self, name: str) -> tuple[str, int]:
+    def show(self, name: str) -> Response:
         """One folder of a backend, or what a search below it found."""
         backend = services().backends.get(name)
         view = read_view(backend.name, request.args, session.get(_LAYOUT, "list"))
@@ -77,8 +81,12 @@ class FilesPages(Page):
             found = find(view, backend.id)
         except StowageError as error:
             failure = error
+        writes = bool(driver) and can(Permission.WRITE_FILES)
+        origin = services().direct_uploads.origin(actor(), name) if writes else ""
         page = self.render(
             "admin/files/browser.html",
+            direct_origin=origin,
+            direct_from=DIRECT_FROM,
             **frame(view, driver),
             **_list_values(view, found),
             failure=failure,
@@ -87,7 +95,9 @@ class FilesPages(Page):
             file=describe(view, view.file) if view.file and not failure else None,
         )
         problem = failure or view.wrong
-        return str(page), STATUS[problem.kind] if problem else 200
+        response = make_response(str(page), STATUS[problem.kind] if problem else 200)
+        allow_connections(response, origin)
+        return response
 
     @route("/browse/<name>/file", Permission.READ_FILES)
     def file(self, name: str) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.media.policy import DEFAULT
 from dashboard.models.catalogue import uploads as table
 from dashboard.services.backends.values import Draft
-from dashboard.services.files.direct_uploads import MAX_SECONDS, PartAddress
+from dashboard.services.files.bucket_uploads import MAX_SECONDS, PartAddress
 from dashboard.services.files.receiving import bucket_parts
 from dashboard.services.files.receiving.bucket_parts import PART_BYTES, plan_parts
 from dashboard.services.files.receiving.new_uploads import NewUpload

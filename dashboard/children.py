@@ -34,15 +34,12 @@ EXIT_SECONDS = 8.0
 
 
 def command(name: str, settings: Settings, *more: str) -> tuple[str, ...]:
-    """Return the command that starts a child with the same settings. ``_parser`` parses it."""
+    """Return the command that starts a child on the same instance and port. ``_parser`` parses it; all other
+    settings the child reads itself, so that one that is started again has those of now."""
     return (
         *(sys.executable, "-m", "dashboard", name, *more),
         *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
         *("--host", settings.host, "--port", str(settings.port)),
-        *("--max-workers", str(settings.max_workers), "--log-level", settings.log_level),
-        *("--secure-cookies", str(int(settings.secure_cookies))),
-        *("--trusted-proxies", str(settings.trusted_proxies)),
-        *("--hosts", ",".join(settings.hosts)),
     )
 
 
@@ -145,12 +142,8 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"stowage {name}", description=description)
     for option in ("--instance", "--key-file"):
         parser.add_argument(option, type=Path)
-    for option in ("--port", "--max-workers", "--trusted-proxies"):
-        parser.add_argument(option, type=int)
-    for option in ("--host", "--log-level"):
-        parser.add_argument(option)
-    parser.add_argument("--secure-cookies", type=lambda text: text == "1")
-    parser.add_argument("--hosts", type=lambda text: tuple(text.split(",")) if text else ())
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--host")
     return parser
 
 

@@ -185,7 +185,19 @@ class Settings:
         process = os.environ if environ is None else environ
         instance = find_instance(process, overrides.get("instance"))
         found = read_environment(instance, environ)
-        env = found.merged()
+        return cls.parse(found.merged(), instance, found, **overrides)
+
+    @classmethod
+    def parse(
+        cls,
+        env: Mapping[str, str],
+        folder: Path,
+        source: Environment | None = None,
+        **overrides: Unpack[Overrides],
+    ) -> Self:
+        """The settings of the instance in ``folder`` that variables describe; no file is read. Raises
+        :class:`SettingsError`."""
+        instance = folder
         key = env.get("STOWAGE_KEY_FILE", "")
         key_file = overrides.get("key_file") or (Path(key) if key else instance / "stowage.key")
         return cls(
@@ -215,7 +227,7 @@ class Settings:
             upload_quota=overrides.get("upload_quota", _integer(env, "STOWAGE_UPLOAD_QUOTA", 0)),
             clamav=overrides.get("clamav", env.get("STOWAGE_CLAMAV", "").strip() or None),
             log_level=overrides.get("log_level", env.get("STOWAGE_LOG_LEVEL", "info").lower()),
-            environment=found,
+            environment=source,
         )
 
 

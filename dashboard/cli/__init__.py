@@ -12,18 +12,19 @@ import click
 
 from dashboard import __version__
 from dashboard.cli import backend_import, backend_work
+from dashboard.cli.access.env import env
+from dashboard.cli.access.keys import keys
+from dashboard.cli.access.token import token
+from dashboard.cli.access.user import user
 from dashboard.cli.backend import backend
 from dashboard.cli.files import file_group
 from dashboard.cli.invocation import Invocation, MainGroup, pass_invocation
-from dashboard.cli.keys import keys
 from dashboard.cli.migrate import migrate
 from dashboard.cli.migrations import migrations
 from dashboard.cli.oversight.audit_commands import audit
 from dashboard.cli.start import run, setup
 from dashboard.cli.storage import storage
-from dashboard.cli.token import token
 from dashboard.cli.uploads import uploads
-from dashboard.cli.user import user
 
 __all__ = ["stowage"]
 
@@ -57,7 +58,7 @@ backend.add_command(backend_work.count)
 backend.add_command(backend_work.check)
 backend.add_command(backend_work.activate)
 backend.add_command(backend_import.import_env)
-for command in (run, setup, backend, file_group.files, migrate, migrations, keys, user, token, storage):
+for command in (run, setup, backend, file_group.files, migrate, migrations, keys, user, token, env, storage):
     stowage.add_command(command)
 stowage.add_command(uploads)
 stowage.add_command(audit)

@@ -120,7 +120,7 @@ class Pipeline:
 
     def __init__(self, sandbox: Sandbox, scanner: Scanner | None = None) -> None:
         self.sandbox = sandbox
-        self._scanner = scanner
+        self.scanner = scanner
 
     def inspect(
         self,
@@ -203,13 +203,13 @@ class Pipeline:
         """Whether it was scanned and is clean, and a sentence if it should have been scanned and was not."""
         if policy.scan is Scan.OFF:
             return False, ()
-        if self._scanner is None:
+        if self.scanner is None:
             reason, retryable = "There is no virus scanner.", False
         elif members is not None and members.encrypted:
             reason, retryable = "The virus scanner cannot look into an archive with a password.", False
         else:
             unpacked = members.unpacked if members is not None else 0
-            result = self._scanner.scan(content, size, unpacked=unpacked)
+            result = self.scanner.scan(content, size, unpacked=unpacked)
             if result.state is ScanState.CLEAN:
                 return True, ()
             if result.state is ScanState.INFECTED:
@@ -222,7 +222,7 @@ class Pipeline:
         if policy.scan is Scan.OPTIONAL:
             return False, (reason,)
         return Refusal(
-            503 if retryable or self._scanner is None else 422,
+            503 if retryable or self.scanner is None else 422,
             f"Only files that were scanned for viruses are accepted here. {reason}",
             "Try again later." if retryable else "Ask an administrator.",
             retryable=retryable,

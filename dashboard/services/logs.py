@@ -63,9 +63,14 @@ def configure(level: str, *, name: str = "stowage") -> None:
     for old in [h for h in root.handlers if isinstance(h.formatter, RedactingFormatter)]:
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(level.upper())
+    set_level(level)
     # Debug lines of SDKs contain signed requests.
     for chatty in ("botocore", "boto3", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # It would log "Task queue depth is 1" at every burst of page polls.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
+
+def set_level(level: str) -> None:
+    """What the log holds from now on: debug, info, warning or error."""
+    logging.getLogger().setLevel(level.upper())

@@ -35,6 +35,8 @@ class Permission(StrEnum):
     AUDIT = "audit"
     USERS = "users"
     KEYS = "keys"
+    ENVIRONMENT = "environment"
+    """See and change the settings file."""
     OWN_ACCOUNT = "own_account"
 
 
@@ -70,6 +72,7 @@ ACTION_PHRASES: Mapping[Permission, str] = MappingProxyType(
         Permission.AUDIT: "read the audit log",
         Permission.USERS: "manage users",
         Permission.KEYS: "handle the keys",
+        Permission.ENVIRONMENT: "change the settings file",
         Permission.OWN_ACCOUNT: "change this account",
     }
 )

@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from dashboard.errors import StowageError
 from dashboard.jobs.lock import RunnerLock
@@ -14,6 +13,8 @@ from dashboard.jobs.loop import RunnerLoop
 from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobResult
 from dashboard.migration.types import Progress, State
 from dashboard.services.backends.checks import Checks
+from dashboard.services.database import Database
+from dashboard.services.environment.live_settings import LiveSettings
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.changing.files_job import FilesJob
 from dashboard.services.files.receiving.processing import Processing
@@ -36,7 +37,8 @@ class Runner:
 
     def __init__(
         self,
-        instance: Path,
+        live: LiveSettings,
+        database: Database,
         *,
         jobs: Jobs,
         keys: Keys,
@@ -49,7 +51,9 @@ class Runner:
         uploads: Processing,
         files: FilesJob,
     ) -> None:
-        self._lock_path = instance / LOCK_FILE
+        self._live = live
+        self._database = database
+        self._lock_path = live.started.instance / LOCK_FILE
         self._jobs = jobs
         self._keys = keys
         self._checks = checks
@@ -140,6 +144,7 @@ class Runner:
     def _run_loop(self, stop: threading.Event, ended: Callable[[Job], None]) -> int:
         # Owners of older leases are dead: this process has the lock.
         self._jobs.expire_all()
+        self._live.publish(self._database)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self._loop = RunnerLoop(
             self._jobs, self._handlers(), owner=owner[-64:], ready=self._is_unsealed, ended=ended
@@ -147,6 +152,9 @@ class Runner:
         return self._loop.run(stop)
 
     def _is_unsealed(self) -> bool:
+        # The loop asks this several times a second.
+        if self._live.poll():
+            self._live.publish(self._database)
         return not self._keys.state().sealed
 
     def _handlers(self) -> Mapping[JobKind, Handler]:

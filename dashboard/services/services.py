@@ -20,6 +20,8 @@ from dashboard.services.backup import DatabaseBackup
 from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.catalogue.saved_searches import SavedSearches
 from dashboard.services.database import Database
+from dashboard.services.environment.editor import EnvironmentEditor
+from dashboard.services.environment.live_settings import LiveSettings
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.browse import Browse
 from dashboard.services.files.bucket_uploads import DirectUploads
@@ -48,6 +50,7 @@ from dashboard.services.files.zips.zip_downloads import Zips
 from dashboard.services.history.history import History
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
+from dashboard.services.logs import set_level
 from dashboard.services.migrations.job_handler import MigrationHandler
 from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
@@ -66,7 +69,7 @@ from dashboard.vault.keyring import KeyFile
 class Services:
     """One of each. Thread-safe; shared by all requests of a process."""
 
-    settings: Settings
+    live: LiveSettings
     database: Database
     setup: Setup
     accounts: Accounts
@@ -75,7 +78,6 @@ class Services:
     keys: Keys
     backends: Backends
     status: StatusBoard
-    history: History
     checks: Checks
     activation: Activation
     probes: Probes
@@ -100,11 +102,34 @@ class Services:
     old_files: OldFiles
     serving: Serving
     thumbnails: Thumbnails
-    upload_policies: UploadPolicies
-    pipeline: Pipeline
-    derivatives: DerivativeStore
     runner: Runner
     backup: DatabaseBackup
+    environment: EnvironmentEditor
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that count now."""
+        return self.live.current
+
+    @property
+    def history(self) -> History:
+        """What the checks of backends found, over time."""
+        return self.status.history
+
+    @property
+    def upload_policies(self) -> UploadPolicies:
+        """What may be uploaded, and what is done to it."""
+        return self.uploads.policies
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Checks what is uploaded."""
+        return self.uploads.processing.pipeline
+
+    @property
+    def derivatives(self) -> DerivativeStore:
+        """Thumbnails and other images made from files."""
+        return self.uploads.processing.derivatives
 
     def close(self) -> None:
         """Free drivers and connections. Idempotent."""
@@ -117,7 +142,7 @@ class Services:
 def compose(settings: Settings, database: Database, *, passwords: Passwords | None = None) -> Services:
     """Compose all services over an open, upgraded database. The very first run creates the key. A missing or
     wrong key raises nothing here: see ``keys.state``."""
-    key_file = KeyFile(settings.key_file)
+    key_file, live = KeyFile(settings.key_file), LiveSettings(settings)
     audit = AuditLog(database, AuditChain(key_file, settings.instance))
     keys = Keys(database, key_file, audit)
     keys.prepare()
@@ -137,8 +162,10 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     serving = Serving(database, backends)
     deletions = Deletions(writes, catalogue)
     folder_changes = FolderChanges(writes, catalogue, deletions)
-    return Services(
-        settings=settings,
+    handler = MigrationHandler(database, audit, backends, max_workers=settings.max_workers)
+    services = Services(
+        live=live,
+        environment=EnvironmentEditor(database, audit, accounts, live),
         database=database,
         setup=Setup(
             settings, database, audit, keys=keys, accounts=accounts, backends=backends, checks=checks
@@ -149,7 +176,6 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         keys=keys,
         backends=backends,
         status=status,
-        history=status.history,
         checks=checks,
         activation=activation,
         backup=DatabaseBackup(settings),
@@ -169,9 +195,6 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         thumbnails=Thumbnails(serving, uploads.processing.derivatives, catalogue, backends),
         uploads=uploads,
         direct_uploads=DirectUploads(database, backends, uploads),
-        upload_policies=uploads.policies,
-        pipeline=uploads.processing.pipeline,
-        derivatives=uploads.processing.derivatives,
         file_changes=Changes(writes, catalogue),
         deletions=deletions,
         folder_changes=folder_changes,
@@ -179,12 +202,13 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         local_transfers=LocalTransfers(writes, catalogue),
         file_edits=FileEdits(writes, catalogue),
         runner=Runner(
-            settings.instance,
+            live,
+            database,
             jobs=jobs,
             keys=keys,
             checks=checks,
             migrations=migrations,
-            work=MigrationHandler(database, audit, backends, max_workers=settings.max_workers),
+            work=handler,
             activation=activation,
             write_back=write_back,
             unfinished_uploads=UnfinishedUploads(database, backends, keys),
@@ -192,6 +216,20 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             files=FilesJob(catalogue, folder_changes, deletions, *cleanup),
         ),
     )
+    live.subscribe(lambda before, now: _follow(services, handler, before, now))
+    return services
+
+
+def _follow(services: Services, handler: MigrationHandler, before: Settings, now: Settings) -> None:
+    """Apply settings that changed while this process runs; what is not here asks ``Services.settings``."""
+    handler.max_workers = now.max_workers
+    services.uploads.limits.change(max_size=now.max_upload_size, quota=now.upload_quota)
+    if now.api_requests_per_minute != before.api_requests_per_minute:
+        services.tokens.limit_requests(now.api_requests_per_minute)
+    if now.clamav != before.clamav:
+        services.pipeline.scanner = ClamdScanner(now.clamav) if now.clamav else None
+    if now.log_level != before.log_level:
+        set_level(now.log_level)
 
 
 def _compose_cleanup(

@@ -51,7 +51,7 @@ def register(app: Flask, services: Services) -> None:
     app.url_map.strict_slashes = False
     numbers.install(app)
     headers.install(app, secure_cookies=services.settings.secure_cookies)
-    hosts.install(app, services.settings.hosts)
+    hosts.install(app, services.live)
     guards.install(app)
     sessions.install(app)
     tus.install(app)

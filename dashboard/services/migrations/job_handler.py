@@ -46,7 +46,7 @@ class MigrationHandler:
         self._database = database
         self._audit = audit
         self._backends = backends
-        self._max_workers = max_workers
+        self.max_workers = max_workers
         self._names = NameRulesStore(database)
 
     def run(self, context: JobContext) -> JobResult:
@@ -97,7 +97,7 @@ class MigrationHandler:
                 self._clean_up(context, row, ledger, source, destination)
             return JobResult(requeue=context.should_stop())
         spec = from_json(row.spec)
-        spec = replace(spec, workers=min(spec.workers, self._max_workers))
+        spec = replace(spec, workers=min(spec.workers, self.max_workers))
         # Before the driver is built, so that its results are not saved for a backend that was edited since.
         version = self._version(row.destination_id)
         source = self._driver(row.source_id, row.source, label)

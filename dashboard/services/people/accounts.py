@@ -195,6 +195,19 @@ class Accounts:
             self._begin_session(session, user, token, actor.address, None)
             return token
 
+    def confirm_password(self, actor: Actor, password: Secret | str) -> None:
+        """Check that the person who is signed in is the one at the keyboard, before what must not be done
+        with a browser that was left open. Raises ``InvalidInput`` for ``confirm``; wrong guesses are
+        throttled."""
+        actor.require(Permission.OWN_ACCOUNT)
+        with self._database.write() as session:
+            throttle.count_own_password(session, actor.name, actor.address)
+            stored = find_user(session, actor.name).password_hash
+        if not self._passwords.verify(stored, to_secret(password)):
+            raise InvalidInput("confirm", "Your password is wrong.", remedy="Enter the one you sign in with.")
+        with self._database.write() as session:
+            throttle.forget_own(session, actor.name, actor.address)
+
     def set_role(self, actor: Actor, username: str, role: Role) -> None:
         """Change somebody's role; it takes effect at once. The last administrator stays one."""
         actor.require(Permission.USERS)

@@ -71,6 +71,12 @@ def count_own_password(session: Session, username: str, address: str) -> None:
     _count(session, [("own", _pair(username, address))], time.time())
 
 
+def forget_own(session: Session, username: str, address: str) -> None:
+    """Forget wrong guesses of :func:`count_own_password`, after a right one."""
+    own = (SignInAttempts.scope == "own") & (SignInAttempts.name == _pair(username, address))
+    session.execute(delete(SignInAttempts).where(own))
+
+
 def refuse_link_guesses(session: Session, address: str) -> None:
     """Raise ``THROTTLED`` while this address must wait, because it opened too many links that do not exist.
     Counts nothing."""

@@ -93,12 +93,14 @@ class Tokens:
     def __init__(self, database: Database, audit: AuditLog, *, requests_per_minute: int = 1200) -> None:
         self._database = database
         self._audit = audit
-        self._requests = TokenBuckets(
-            per_second=requests_per_minute / 60, burst=max(10.0, requests_per_minute / 6)
-        )
+        self.limit_requests(requests_per_minute)
         # Guesses of 256 bits are hopeless; what is limited is the work that they cause.
         self._guesses = TokenBuckets(per_second=0.2, burst=20)
         self._known: dict[str, str] = {}
+
+    def limit_requests(self, per_minute: int) -> None:
+        """How many requests one token may send in a minute, from now on."""
+        self._requests = TokenBuckets(per_second=per_minute / 60, burst=max(10.0, per_minute / 6))
 
     def create(
         self,

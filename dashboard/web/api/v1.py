@@ -24,6 +24,7 @@ from dashboard.web.api.control import (
     migration_control,
     people,
     providers,
+    settings_file,
 )
 from dashboard.web.api.files import browsing, catalogue_files, changing_files, whole_folders
 from dashboard.web.context import API_DOCUMENT
@@ -47,6 +48,7 @@ RESOURCES = (
     direct_uploads.resource,
     activity.resource,
     people.resource,
+    settings_file.resource,
     familiar.resource,
     familiar_files.resource,
     document.resource,

@@ -18,6 +18,7 @@ from dashboard.web.api.control import (
     migration_control,
     people,
     providers,
+    settings_file,
 )
 from dashboard.web.api.document import openapi
 
@@ -28,6 +29,7 @@ MODULES = (
     backend_changes,
     backend_tests,
     providers,
+    settings_file,
     migrations,
     migration_control,
     activity,

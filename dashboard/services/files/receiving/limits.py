@@ -26,6 +26,10 @@ class Limits:
         self._max_size = max_size
         self._quota = quota
 
+    def change(self, *, max_size: int, quota: int) -> None:
+        """Follow a change of the settings. Uploads that have begun keep what they were promised."""
+        self._max_size, self._quota = max_size, quota
+
     def max_size(self, policy: str) -> int:
         """The largest upload under a policy, in bytes. Raises ``NOT_FOUND``."""
         return min(self._max_size, self.policies.get(policy).max_size)

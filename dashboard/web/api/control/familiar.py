@@ -21,10 +21,7 @@ resource = Resource("Familiar addresses", "Addresses of other consoles, for thei
 POLL_SECONDS = 0.1
 MEGABYTE = 1_000_000
 NO_ACTIVE = {404: "There is no active backend."}
-RELOAD = (
-    "Nothing was reloaded: a process sees the variables that it was started with. Backends are changed in "
-    "the console and take effect with the next request; start Stowage again for other variables."
-)
+RELOADED = "The settings file has been read again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +223,12 @@ def variables() -> EnvironmentVariables:
     )
 
 
-@resource.route("POST", "/environment-variables/reload", Permission.CONFIGURE, returns=ActionResult)
+@resource.route("POST", "/environment-variables/reload", Permission.ENVIRONMENT, returns=ActionResult)
 def reload() -> ActionResult:
-    """Say what takes effect when. Nothing is reloaded, because nothing has to be."""
-    return ActionResult(False, RELOAD)
+    """Read the settings file again. See also `/api/v1/environment/reload`."""
+    state = services().environment.reload(actor())
+    if state.error:
+        return ActionResult(False, state.error)
+    if state.pending:
+        return ActionResult(True, f"{RELOADED} These count after a restart: {', '.join(state.pending)}.")
+    return ActionResult(True, RELOADED)

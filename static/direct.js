@@ -188,12 +188,12 @@
   function refuse() {
     refused = true;
     if (!notice) return;
-    const rule = [{
+    const rule = Object.entries({
       AllowedOrigins: [location.origin], AllowedMethods: ["GET", "HEAD", "PUT"], AllowedHeaders: ["*"],
       ExposeHeaders: ["ETag"], MaxAgeSeconds: 3600,
-    }];
+    }).map(([name, value]) => `  "${name}": ${JSON.stringify(value)}`);
     notice.querySelector("[data-page]").textContent = location.origin;
-    notice.querySelector("[data-rule]").textContent = JSON.stringify(rule, null, 2);
+    notice.querySelector("[data-rule]").textContent = `[{\n${rule.join(",\n")}\n}]`;
     notice.hidden = false;
     window.stowageFiles.announce(notice.querySelector("b").textContent);
   }

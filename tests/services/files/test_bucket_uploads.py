@@ -408,3 +408,71 @@ def test_files_are_cut_into_at_most_5000_parts() -> None:
         assert plan.count <= 5000
         assert plan.part_size % MIB == 0
         assert sum(plan.size_of(number) for number in range(1, plan.count + 1)) == size
+
+
+def test_a_kill_while_it_is_read_back_begins_again(console: Services) -> None:
+    upload = begin(console)
+    send_parts(console, upload)
+    finish(console, upload)
+    asked = iter([False, False, True])
+    processing = console.uploads.processing
+    assert processing.work(upload.id, lambda: next(asked)) is None
+    assert console.uploads.get(OPERATOR, upload.id).state is UploadState.CHECKING
+    assert in_bucket(console) == ([f"{UPLOADS}{upload.id}"], [])
+    done = process(console, upload.id)
+    assert (done.state, done.sha256) == (UploadState.DONE, hashlib.sha256(FILE).hexdigest())
+    assert in_bucket(console) == (["large.dat"], [])
+
+
+def test_answers_that_are_lost_and_bodies_that_end_early(
+    console: Services, seaweedfs: SeaweedFS, bucket: str
+) -> None:
+    """The parts were completed, but nobody was told; then the line breaks while the object is read."""
+    with faulty(console, seaweedfs, bucket) as proxy:
+        upload = begin(console)
+        send_parts(console, upload)
+        finish(console, upload)
+        lost = proxy.lose_answer(method="POST", key="uploadId", times=None)
+        waiting = process(console, upload.id)
+        assert (waiting.state, bool(lost.hits)) == (UploadState.CHECKING, True)
+        assert in_bucket(console) == ([f"{UPLOADS}{upload.id}"], [])
+        with console.database.work_write() as connection:
+            connection.execute(update(table).values(not_before=0.0))
+        cut = proxy.truncate(1_000_000, key=f"{UPLOADS}{upload.id}", with_length=False)
+        ended = process(console, upload.id)
+        if ended.state is not UploadState.DONE:
+            ended = process(console, upload.id)
+        assert cut.hits
+        assert (ended.state, ended.sha256) == (UploadState.DONE, hashlib.sha256(FILE).hexdigest())
+        assert in_bucket(console) == (["large.dat"], [])
+
+
+def test_an_object_that_is_not_what_was_announced_is_refused(console: Services) -> None:
+    """Somebody with credentials of the bucket writes in the hidden folder."""
+    upload = begin(console)
+    send_parts(console, upload)
+    finish(console, upload)
+    raw(console).abort_parts(f"{UPLOADS}{upload.id}", str(upload.details["direct"]["upload_id"]))
+    raw(console).put(f"{UPLOADS}{upload.id}", b"something else")
+    ended = process(console, upload.id)
+    assert ended.error is not None
+    assert ended.error.reason == f"The bucket has 14 bytes of this upload, and {len(FILE):,} were announced."
+    assert in_bucket(console) == ([], [])
+    gone = begin(console)
+    send_parts(console, gone)
+    finish(console, gone)
+    raw(console).abort_parts(f"{UPLOADS}{gone.id}", str(gone.details["direct"]["upload_id"]))
+    ended = process(console, gone.id)
+    assert ended.error is not None
+    assert (ended.state, "no longer has" in ended.error.reason) == (UploadState.REFUSED, True)
+
+
+def test_limits_are_checked_again_afterwards(console: Services) -> None:
+    upload = begin(console)
+    send_parts(console, upload)
+    finish(console, upload)
+    console.upload_policies.save(ADMIN, "default", replace(DEFAULT, direct=True, max_size=1000))
+    ended = process(console, upload.id)
+    assert ended.error is not None
+    assert (ended.state, ended.error.kind) == (UploadState.REFUSED, Kind.OVER_LIMIT)
+    assert in_bucket(console) == ([], [])

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 import urllib3
+from flask import Response
 
 from dashboard.media.policy import DEFAULT
 from dashboard.services.files.receiving import bucket_parts
+from dashboard.web.headers import OWN_HEADERS, allow_connections
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_s3
 from tests.services.console import ADMIN
 from tests.web.api.conftest import ApiProgram, NewProgram
-from tests.web.conftest import WebConsole
+from tests.web.conftest import Browser, WebConsole
 
 ROOT = "/api/v1/uploads"
 PART = 5 * 1024 * 1024
@@ -99,3 +101,31 @@ def test_who_may(new_program: NewProgram, cloud: str) -> None:
         body = {"numbers": [1]} if (method, path) == ("POST", "parts") else None
         response = other.send(method, f"{begun.json['upload_url']}/{path}", body)
         assert response.status_code == 404
+
+
+def test_the_files_page_may_connect_to_its_bucket_only(
+    console: WebConsole, admin: Browser, seaweedfs: SeaweedFS, cloud: str
+) -> None:
+    def allowed(backend: str) -> str:
+        page = admin.get(f"/browse/{backend}")
+        assert page.status_code == 200
+        policy = page.headers["Content-Security-Policy"]
+        assert ("data-direct-backend" in page.text) is (seaweedfs.endpoint in policy)
+        return policy.partition("connect-src ")[2].partition(";")[0]
+
+    assert allowed(cloud) == "'self'", "the default policy sends nothing directly"
+    console.services.upload_policies.save(ADMIN, "default", replace(DEFAULT, direct=True))
+    try:
+        assert allowed(cloud) == f"'self' {seaweedfs.endpoint}"
+        assert allowed("local-disk") == "'self'"
+    finally:
+        console.services.upload_policies.remove(ADMIN, "default")
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "https://a.example; script-src *", "http://[::1]:8333", "https://a.example/path", "data:"]
+)
+def test_only_an_origin_joins_the_policy(origin: str) -> None:
+    response = Response()
+    allow_connections(response, origin)
+    assert not hasattr(response, OWN_HEADERS)

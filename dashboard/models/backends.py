@@ -78,6 +78,9 @@ class BackendStatus(Model):
     counting_bytes: Mapped[int] = mapped_column(default=0)
     # Folders whose objects are not in the count because they could not be read.
     unreadable_folders: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    # When writing was last tried, null if never here; and why it was denied, empty if it works.
+    write_checked_at: Mapped[float | None]
+    write_denied: Mapped[str] = mapped_column(default="", server_default=text("''"))
 
 
 class BackendNames(Model):

@@ -32,6 +32,16 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
+class RcloneRemote:
+    """A backend as rclone knows it: ``values`` of its section, among them the type; ``path`` behind its name;
+    ``secrets``, the values that are missing because they are secret."""
+
+    values: Mapping[str, str]
+    path: str
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DriverType:
     """Everything the rest of the program knows about a driver. Nothing of the driver is loaded for it.
 
@@ -73,6 +83,8 @@ class DriverType:
     machine_credentials_to: Callable[[Options], tuple[str, ...]] | None = None
     """Returns the names of the server that receives this machine's credentials with these options, its host
     last; empty if no server does."""
+    rclone: Callable[[Options], RcloneRemote] | None = None
+    """Returns how rclone reaches the same objects, without secrets. Without it: rclone does not know them."""
     in_process: bool = False
     """Whether every process has objects of its own that no other process sees."""
 

@@ -75,6 +75,7 @@ def probe(
     stop: Callable[[], bool] = lambda: False,
     on_name_rules: Callable[[NameRules], None] = lambda rules: None,
     only: Collection[str] = (),
+    on_write_error: Callable[[StorageError], None] = lambda error: None,
 ) -> Generator[Step]:
     """Run the steps of :meth:`ProbeRun.of` in order, or ``only`` those of these names, yielding each twice:
     running, and ended.
@@ -82,9 +83,9 @@ def probe(
     ``stop`` is called several times a second. Every step ends within its time, even if the driver's call does
     not: that call is left to its own timeout in a background thread. Never raises for what the backend does.
     Closing the iterator early cleans up too. ``on_name_rules`` is called with what the container does with
-    names, once that is known.
+    names, once that is known, ``on_write_error`` with why the test object was not written.
     """
-    attempt = Probe(driver, on_name_rules)
+    attempt = Probe(driver, on_name_rules, on_write_error)
     blocker = ""
     try:
         for stage in attempt.stages():
@@ -110,6 +111,8 @@ class WriteCheck:
     reason: str = ""
     remedy: str = ""
     leftover: str = ""
+    denied: bool = False
+    """Whether the reason is that these credentials may not write."""
 
     @property
     def passed(self) -> bool:
@@ -126,10 +129,12 @@ def check_writing(
     are stored where nothing may be deleted, too.
     """
     deadline = time.monotonic() + seconds
+    errors: list[StorageError] = []
     steps = probe(
         driver,
         stop=lambda: stop() or time.monotonic() > deadline,
         only=("write", "read", "delete"),
+        on_write_error=errors.append,
     )
     with contextlib.closing(steps):
         for step in steps:
@@ -140,7 +145,8 @@ def check_writing(
             if step.state == "skipped" and (stop() or time.monotonic() > deadline):
                 late = f"The test object was not stored within {seconds:.0f} seconds."
                 return WriteCheck(late, "Try again in a minute.")
-            return WriteCheck(step.message, step.remedy)
+            denied = any(error.kind is Kind.DENIED for error in errors)
+            return WriteCheck(step.message, step.remedy, denied=denied)
     return WriteCheck()
 
 

@@ -61,11 +61,15 @@ class Probe:
     """One run over one driver: what each step does, and what later steps need to know."""
 
     def __init__(
-        self, driver: Driver, on_name_rules: Callable[[NameRules], None] = lambda rules: None
+        self,
+        driver: Driver,
+        on_name_rules: Callable[[NameRules], None] = lambda rules: None,
+        on_write_error: Callable[[StorageError], None] = lambda error: None,
     ) -> None:
         self.driver = driver
         self.noun = noun_of(driver.name)
         self._on_name_rules = on_name_rules
+        self._on_write_error = on_write_error
         self.bucket_missing = False
         self._key = CANARY + secrets.token_hex(8)
         self._content = secrets.token_bytes(1024)
@@ -200,6 +204,7 @@ class Probe:
             self._write_denied = error.kind is Kind.DENIED
             # Refused before anything was stored; there is nothing to clean up and no right to do so.
             self._maybe_there = not self._write_denied
+            self._on_write_error(error)
             raise
         self._written = True
         return f"Wrote {len(self._content):,} bytes."

@@ -19,7 +19,7 @@ from dashboard.storage.checks.folders import UNRESTRICTED, FolderPolicy, UsesLoc
 from dashboard.storage.checks.typed import check_typed
 from dashboard.storage.checks.wrappers import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 from dashboard.storage.driver import Driver
-from dashboard.storage.driver_types import DriverType, Location, Options
+from dashboard.storage.driver_types import DriverType, Location, Options, RcloneRemote
 from dashboard.storage.options import Option, Preset
 from dashboard.storage.own_drivers import REMEDY, call_factory, describe_or, find_driver, names_of_plugins
 from dashboard.storage.types import Secret
@@ -289,6 +289,12 @@ def uses_own_key(driver: str, options: Options) -> bool:
     """Whether a saved backend's objects are encrypted with a key that its provider does not keep."""
     kind = DRIVERS.get(driver)
     return kind is not None and kind.uses_own_key(options)
+
+
+def rclone_remote(driver: str, options: Options) -> RcloneRemote | None:
+    """Return how rclone reaches the objects of a saved backend, or None if it does not know their kind."""
+    kind = DRIVERS.get(driver)
+    return kind.rclone(options) if kind is not None and kind.rclone is not None else None
 
 
 def noun_of(driver: str) -> str:

@@ -204,7 +204,7 @@ def counted_statements(console: WebConsole, browser: Browser) -> dict[str, int]:
 
 def test_the_shell_line_names_no_secret(admin: Browser) -> None:
     assert add_bucket(admin, name="shell").status_code == 303
-    page = admin.get("/backend/shell").text
+    page = admin.get("/backend/shell?use=Command+line").text
     assert "stowage backend add shell --preset s3" in page
     assert "secret_access_key=env:SECRET_ACCESS_KEY" in page
 

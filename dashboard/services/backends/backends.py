@@ -108,20 +108,25 @@ class Backends(BackendQueries):
             with self._database.read() as session:
                 _refuse_taken(session, draft.name)
 
-    def sharing_place_with(self, name: str) -> tuple[str, ...]:
-        """Names of the other backends that hold some or all of the same objects, as their options say.
-        No network call."""
+    def shared_place_warning(self, name: str) -> str:
+        """What to know if other backends hold some or all of the same objects, as their options say; else
+        nothing. No network call."""
         with self._database.read() as session:
             rows = session.execute(select(Backend.name, Backend.driver, Backend.options)).all()
         places = {each: registry.location(driver, options) for each, driver, options in rows}
         here = places.pop(name, None)
-        if here is None:
-            return ()
-        return tuple(
+        others = [
             each
             for each, there in sorted(places.items())
-            if here.server == there.server
+            if here is not None
+            and here.server == there.server
             and (here.path.startswith(there.path) or there.path.startswith(here.path))
+        ]
+        if not others:
+            return ""
+        return (
+            f"{name} holds the same files as {' and '.join(others)}: what is deleted in one is gone in the "
+            "other, and their counts overlap. If that is not meant, give one of them a folder of its own."
         )
 
     def resolve(self, draft: Draft) -> Resolved:
@@ -163,6 +168,8 @@ class Backends(BackendQueries):
             row.name, row.preset, row.options = resolved.name, resolved.preset.name, dict(resolved.options)
             row.version += 1
             row.updated_at = time.time()
+            # Other credentials may write, or not any more.
+            row.status.write_checked_at, row.status.write_denied = None, ""
             for secret in [s for s in row.secrets if s.name in draft.cleared - resolved.typed]:
                 row.secrets.remove(secret)
             self._saved.store(session, row, resolved)

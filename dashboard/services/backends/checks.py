@@ -10,13 +10,14 @@ from itertools import islice
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.backends.backends import Backends
-from dashboard.services.backends.status import Badge, StatusBoard
+from dashboard.services.backends.status import READ_ONLY_REMEDY, Badge, StatusBoard
 from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.catalogue.counting import MAX_FOLDERS, CatalogueCount, CountStopped
 from dashboard.services.keys import Keys
-from dashboard.storage.driver import Driver
+from dashboard.storage.driver import Driver, RefusesWrites
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.listing import list_readable, without_markers
+from dashboard.storage.probe import check_writing
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ class Checks:
             self._status.record_check(backend_id, badge, latency, error.reason, error.remedy)
             return False
         latency = _milliseconds(started)
+        if not self._check_writing(backend_id, driver, latency):
+            return False
         if latency > SLOW_SECONDS * 1000:
             self._status.record_check(
                 backend_id,
@@ -66,6 +69,23 @@ class Checks:
             )
         else:
             self._status.record_check(backend_id, Badge.HEALTHY, latency)
+        return True
+
+    def _check_writing(self, backend_id: int, driver: Driver, latency: float) -> bool:
+        """Whether it can be written to, or is not meant to be; if not, that is recorded as its state. Tried
+        now and then only, and at once after a change."""
+        known = self._status.writing(backend_id)
+        if not isinstance(driver, RefusesWrites) and known.is_due(time.time()):
+            result = check_writing(driver)
+            if not result.passed and not result.denied:
+                reason = f"Writing fails: {result.reason}"
+                self._status.record_check(backend_id, Badge.DEGRADED, latency, reason, result.remedy)
+                return False
+            self._status.record_writing(backend_id, result.reason)
+            known = self._status.writing(backend_id)
+        if known.denied and not isinstance(driver, RefusesWrites):
+            self._status.record_check(backend_id, Badge.READ_ONLY, latency, known.denied, READ_ONLY_REMEDY)
+            return False
         return True
 
     def count_backend(self, backend_id: int, stop: Callable[[], bool]) -> bool:

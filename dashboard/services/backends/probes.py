@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from dashboard.services.backends.status import Badge, StatusBoard
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.driver import CreatesBuckets, Driver, RefusesWrites
+from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.name_rules import NameRules
 from dashboard.storage.probe import ProbeRun, Step, probe
 
@@ -184,12 +185,14 @@ class Probes:
 
     def _steps(self, resolved: _ProbeTarget) -> Iterator[Step]:
         run = ProbeRun.of(resolved.driver)
+        write_errors: list[StorageError] = []
         deadline = time.monotonic() + MAX_SECONDS
         try:
             for seen in probe(
                 resolved.driver,
                 stop=self._stop_check(deadline),
                 on_name_rules=partial(self._save_name_rules, resolved),
+                on_write_error=write_errors.append,
             ):
                 step = seen
                 # A test that was cut short is not a test that passed.
@@ -200,7 +203,7 @@ class Probes:
                         step = replace(step, state="failed", message="Stowage was stopped meanwhile.")
                 run = run.with_step(step)
                 if run.finished and resolved.backend_id is not None:
-                    self._record(resolved.backend_id, run, _required_steps(resolved.driver))
+                    self._record(resolved.backend_id, run, _required_steps(resolved.driver), write_errors)
                     self._status.history.record_test(resolved.backend_id, resolved.actor, run)
                 yield step
         finally:
@@ -213,14 +216,20 @@ class Probes:
     def _stop_check(self, deadline: float) -> Callable[[], bool]:
         return lambda: self._closing.is_set() or time.monotonic() > deadline
 
-    def _record(self, backend_id: int, run: ProbeRun, proof: tuple[str, ...]) -> None:
+    def _record(
+        self, backend_id: int, run: ProbeRun, proof: tuple[str, ...], write_errors: Sequence[StorageError]
+    ) -> None:
         states = {step.name: step.state for step in run.steps}
         first = _failed(run)
+        denied = next((error.reason for error in write_errors if error.kind is Kind.DENIED), "")
+        if denied or states.get("write") == "passed":
+            self._status.record_writing(backend_id, denied)
         if run.passed and all(states[name] == "passed" for name in proof):
             self._status.record_test(backend_id, Badge.HEALTHY)
         elif first is not None:
             # A backend that still lists can at least be copied from.
-            badge = Badge.DEGRADED if states.get("list") == "passed" else Badge.DOWN
+            listed = states.get("list") == "passed"
+            badge = Badge.DOWN if not listed else Badge.READ_ONLY if denied else Badge.DEGRADED
             self._status.record_test(backend_id, badge, first.message, first.remedy)
 
 

@@ -24,7 +24,7 @@ MAX_FALLBACK = 50
 MAX_WORST = 20
 
 _ORDER = (Backend.active.desc(), Backend.fallback_position.nulls_last(), Backend.name)
-_UNHEALTHY = (Badge.DOWN.value, Badge.DEGRADED.value)
+_UNHEALTHY = (Badge.DOWN.value, Badge.DEGRADED.value, Badge.READ_ONLY.value)
 
 
 class BackendQueries:
@@ -124,4 +124,5 @@ def info(row: Backend) -> BackendInfo:
         fallback_position=row.fallback_position,
         version=row.version,
         status=status_of(row.status),
+        created_at=row.created_at,
     )

@@ -16,7 +16,9 @@ from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendStatus
 from dashboard.models.migrations import Migration
 from dashboard.services.database import Database, clamp_integer
-from dashboard.services.history.history import History
+from dashboard.services.history.history import MAX_TEXT, History
+
+READ_ONLY_REMEDY = "Give its credentials write access, or turn on “Read-only” if that is how it should be."
 
 COUNT_IS_STALE = 45.0
 """Seconds without progress after which a count is no longer shown as running."""
@@ -26,6 +28,8 @@ class Badge(StrEnum):
     """The one-word state of a backend."""
 
     HEALTHY = "healthy"
+    READ_ONLY = "read_only"
+    """It can be read, but its credentials do not allow to write to it."""
     DEGRADED = "degraded"
     DOWN = "down"
     UNKNOWN = "unknown"
@@ -50,6 +54,19 @@ class Status:
     counting_objects: int
     unreadable_folders: int = 0
     """Folders whose objects are not in the last finished count because they could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """When writing was last tried (None: never, or not since the backend was changed), and why it was denied;
+    empty if it works."""
+
+    checked_at: float | None
+    denied: str
+
+    def is_due(self, now: float) -> bool:
+        """Whether to try again: daily, and while it is denied every hour, since nothing is left behind."""
+        return self.checked_at is None or now - self.checked_at > (3_600 if self.denied else 86_400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +142,19 @@ class StatusBoard:
         self._set(backend_id, **values)
         self.history.record_check(backend_id, badge.value, None, message, remedy)
 
+    def record_writing(self, backend_id: int, denied: str = "") -> None:
+        """Whether writing works: ``denied`` says why not, and is empty if it does."""
+        self._set(backend_id, write_checked_at=time.time(), write_denied=denied[:MAX_TEXT])
+
+    def writing(self, backend_id: int) -> Writing:
+        """What is known about writing to a backend."""
+        columns = (BackendStatus.write_checked_at, BackendStatus.write_denied)
+        with self._database.read() as session:
+            row = session.execute(
+                select(*columns).where(BackendStatus.backend_id == backend_id)
+            ).one_or_none()
+        return Writing(*row) if row is not None else Writing(None, "")
+
     def checklist(self) -> Checklist:
         """How far the first steps are."""
         with self._database.read() as session:
@@ -153,6 +183,7 @@ def reset(row: BackendStatus) -> None:
     row.objects = row.bytes = None
     row.counted_at = row.counting_at = None
     row.counting_objects = row.counting_bytes = row.unreadable_folders = 0
+    row.write_checked_at, row.write_denied = None, ""
 
 
 def status_of(row: BackendStatus | None) -> Status:

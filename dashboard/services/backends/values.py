@@ -27,6 +27,7 @@ class BackendInfo:
     fallback_position: int | None
     version: int
     status: Status
+    created_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class BackendChoice:
 class Summary:
     """All backends together. ``active`` and ``newest`` (the last added one that is not active) are names, or
     empty. ``busy``: whether one is being counted or was not checked yet. ``failing``: how many are down or
-    degraded; ``worst``: the first of those, with the ones that are down first."""
+    degraded, or deny writes; ``worst``: the first of those, with the ones that are down first."""
 
     count: int
     active: str

@@ -15,7 +15,7 @@ from dashboard.web.admin.activation import ActivationPages
 from dashboard.web.admin.audit import AuditPages
 from dashboard.web.admin.backend_forms.backend_form import BackendForm
 from dashboard.web.admin.backend_forms.probes import ProbePages
-from dashboard.web.admin.backends import BackendPages
+from dashboard.web.admin.backends.backend_pages import BackendPages
 from dashboard.web.admin.bucket_settings import BucketSettingsPages
 from dashboard.web.admin.files.browser_pages import FilesPages
 from dashboard.web.admin.files.file_edits import FileEditPages

@@ -111,7 +111,7 @@ def test_a_missing_bucket_can_be_created_from_a_draft(
     assert console.services.audit.rows(action="backend.create_bucket")[0].subject == "media"
 
 
-def test_a_read_only_key_degrades_the_card_and_a_wrong_one_takes_it_down(
+def test_a_key_that_cannot_write_is_read_only_and_a_wrong_one_is_down(
     probes: Probes, console: ServiceConsole, seaweedfs: SeaweedFS
 ) -> None:
     bucket = seaweedfs.new_bucket()
@@ -123,8 +123,8 @@ def test_a_read_only_key_degrades_the_card_and_a_wrong_one_takes_it_down(
     for name in ("reader", "wrong"):
         finished(probes, probes.start(ADMIN, name))
         badges[name] = console.services.backends.get(name).status.badge
-    assert badges == {"reader": Badge.DEGRADED, "wrong": Badge.DOWN}
-    for name, badge in (("reader", Badge.HEALTHY), ("wrong", Badge.DOWN)):
+    assert badges == {"reader": Badge.READ_ONLY, "wrong": Badge.DOWN}
+    for name, badge in (("reader", Badge.READ_ONLY), ("wrong", Badge.DOWN)):
         console.services.checks.check_backend(console.services.backends.get(name).id)
         assert console.services.backends.get(name).status.badge is badge
 

@@ -1,4 +1,5 @@
-"""The chain of the audit log, and the first keys that a comparison found missing."""
+"""The chain of the audit log, the first keys that a comparison found missing, whether a backend takes
+files."""
 
 from __future__ import annotations
 
@@ -14,6 +15,9 @@ def upgrade() -> None:
     op.add_column(
         "comparisons", sa.Column("examples", sa.JSON(), server_default=sa.text("'{}'"), nullable=False)
     )
+    op.add_column("backend_status", sa.Column("write_checked_at", sa.Double(), nullable=True))
+    denied = sa.Column("write_denied", sa.String(), server_default=sa.text("''"), nullable=False)
+    op.add_column("backend_status", denied)
 
 
 def _chain_the_audit_log() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.storage.driver_types import DriverType, Location, Options
+from dashboard.storage.driver_types import DriverType, Location, Options, RcloneRemote
 from dashboard.storage.drivers.azure.options import AZURE_OPTIONS, check_azure, check_credential
 from dashboard.storage.drivers.common.locations import container_on, server_of
 from dashboard.storage.options import Preset
@@ -15,6 +15,15 @@ def _summary(options: Options) -> str:
 def _location(options: Options) -> Location:
     server = f"{server_of(options.get('endpoint', ''))}/{options.get('account', '')}"
     return Location(server, f"{options.get('container', '')}/{options.get('prefix', '')}")
+
+
+def _rclone(options: Options) -> RcloneRemote:
+    path = f"{options.get('container', '')}/{options.get('prefix', '')}"
+    return RcloneRemote(
+        {"type": "azureblob", "account": options.get("account", ""), "endpoint": options.get("endpoint", "")},
+        path,
+        ("key",),
+    )
 
 
 PRESETS = (
@@ -43,4 +52,5 @@ AZURE = DriverType(
     noun="container",
     summary=_summary,
     location=_location,
+    rclone=_rclone,
 )

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dashboard.storage.driver_types import DriverType
+from dashboard.storage.driver_types import DriverType, Options, RcloneRemote
 from dashboard.storage.drivers.ftp.options import FTP_OPTIONS, check_ftp
 from dashboard.storage.drivers.served.options import location, summary
 from dashboard.storage.options import Preset
+
+
+def _rclone(options: Options) -> RcloneRemote:
+    values = {"type": "ftp", **{name: options.get(name, "") for name in ("host", "port", "user")}}
+    secure = {"explicit": {"explicit_tls": "true"}, "implicit": {"tls": "true"}}
+    values |= secure.get(options.get("tls", ""), {})
+    return RcloneRemote(values, options.get("root", ""), ("pass",))
+
 
 PRESETS = (
     Preset(
@@ -33,4 +41,5 @@ FTP = DriverType(
     icon="server",
     summary=summary,
     location=location,
+    rclone=_rclone,
 )

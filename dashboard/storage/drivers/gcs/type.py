@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.storage.driver_types import DriverType
+from dashboard.storage.driver_types import DriverType, Options, RcloneRemote
 from dashboard.storage.drivers.common.locations import bucket_location, bucket_summary
 from dashboard.storage.drivers.gcs.options import (
     GCS_OPTIONS,
@@ -11,6 +11,14 @@ from dashboard.storage.drivers.gcs.options import (
     machine_credentials_to,
 )
 from dashboard.storage.options import Preset
+
+
+def _rclone(options: Options) -> RcloneRemote:
+    path = f"{options.get('bucket', '')}/{options.get('prefix', '')}"
+    return RcloneRemote(
+        {"type": "google cloud storage", "bucket_policy_only": "true"}, path, ("service_account_credentials",)
+    )
+
 
 PRESETS = (
     Preset(
@@ -40,5 +48,6 @@ GCS = DriverType(
     noun="bucket",
     summary=bucket_summary,
     location=bucket_location,
+    rclone=_rclone,
     machine_credentials_to=machine_credentials_to,
 )

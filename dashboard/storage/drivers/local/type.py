@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dashboard.storage.driver_types import DriverType, Location, Options
+from dashboard.storage.driver_types import DriverType, Location, Options, RcloneRemote
 from dashboard.storage.drivers.local.options import LOCAL_OPTIONS, check_local
 from dashboard.storage.options import Preset
 
@@ -16,6 +16,10 @@ def _summary(options: Options) -> str:
 def _location(options: Options) -> Location:
     path = os.path.realpath(options.get("root", "/")).strip("/")
     return Location("", f"{path}/" if path else "")
+
+
+def _rclone(options: Options) -> RcloneRemote:
+    return RcloneRemote({"type": "alias", "remote": options.get("root", "")}, "")
 
 
 PRESETS = (
@@ -58,4 +62,5 @@ LOCAL = DriverType(
     icon="disk",
     summary=_summary,
     location=_location,
+    rclone=_rclone,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.storage.driver_types import DriverType
+from dashboard.storage.driver_types import DriverType, Options, RcloneRemote
 from dashboard.storage.drivers.common.locations import bucket_location, bucket_summary
 from dashboard.storage.drivers.s3.credentials.options import machine_credentials_to
 from dashboard.storage.drivers.s3.options import (
@@ -22,6 +22,20 @@ _NO_SSE = frozenset({"sse", "sse_kms_key_id", "sse_customer_key"})
 # These encrypt everything with their own keys and have no KMS, but accept a customer-provided key.
 _NO_KMS = frozenset({"sse_kms_key_id"})
 _SSE_C_ONLY = {"sse": frozenset({"none", "SSE-C"})}
+
+
+def _rclone(options: Options) -> RcloneRemote:
+    values = {
+        "type": "s3",
+        "provider": "Other" if options.get("endpoint") else "AWS",
+        "endpoint": options.get("endpoint", ""),
+        "region": options.get("region", ""),
+        "access_key_id": options.get("access_key_id", ""),
+        "force_path_style": "true" if options.get("path_style") != "false" else "false",
+    }
+    path = f"{options.get('bucket', '')}/{options.get('prefix', '')}"
+    return RcloneRemote(values, path, ("secret_access_key",))
+
 
 PRESETS = (
     Preset(
@@ -248,6 +262,7 @@ S3 = DriverType(
     noun="bucket",
     summary=bucket_summary,
     location=bucket_location,
+    rclone=_rclone,
     own_key=(SSE, SSE_C),
     machine_credentials_to=machine_credentials_to,
 )

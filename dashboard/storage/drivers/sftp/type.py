@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dashboard.storage.driver_types import DriverType
+from dashboard.storage.driver_types import DriverType, Options, RcloneRemote
 from dashboard.storage.drivers.served.options import location, summary
 from dashboard.storage.drivers.sftp.options import SFTP_OPTIONS, check_sftp
 from dashboard.storage.options import Preset
+
+
+def _rclone(options: Options) -> RcloneRemote:
+    values = {"type": "sftp", **{name: options.get(name, "") for name in ("host", "port", "user")}}
+    return RcloneRemote(values, options.get("root", ""), ("pass",))
+
 
 PRESETS = (
     Preset(
@@ -34,4 +40,5 @@ SFTP = DriverType(
     icon="server",
     summary=summary,
     location=location,
+    rclone=_rclone,
 )

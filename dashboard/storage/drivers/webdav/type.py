@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
-from dashboard.storage.driver_types import DriverType, Location, Options
+from dashboard.storage.driver_types import DriverType, Location, Options, RcloneRemote
 from dashboard.storage.drivers.common.locations import server_of
 from dashboard.storage.drivers.webdav.options import WEBDAV_OPTIONS, check_webdav
 from dashboard.storage.options import Preset
@@ -21,6 +21,16 @@ def _location(options: Options) -> Location:
     server = f"{options.get('username', '')}@{server_of(endpoint)}"
     folder = unquote(urlsplit(endpoint).path).strip("/")
     return Location(server, f"{folder}/{options.get('prefix', '')}".lstrip("/"))
+
+
+def _rclone(options: Options) -> RcloneRemote:
+    values = {
+        "type": "webdav",
+        "url": options.get("endpoint", ""),
+        "vendor": "other",
+        "user": options.get("username", ""),
+    }
+    return RcloneRemote(values, options.get("prefix", ""), ("pass",))
 
 
 PRESETS = (
@@ -61,4 +71,5 @@ WEBDAV = DriverType(
     icon="server",
     summary=_summary,
     location=_location,
+    rclone=_rclone,
 )

@@ -45,7 +45,7 @@ class BackendForm(Page):
             backend = services().backends.add(actor(), draft)
         except StowageError as error:
             return self._form_with_error(error)
-        flash_done(f"{backend.name} is saved. It is checked and counted in the background.")
+        flash_done(f"{backend.name} is saved.")
         _warn_of_shared_place(backend.name)
         return see_other(
             url_for("backends.show", name=backend.name, probe=_start_test_if_draft_passed(backend.name))
@@ -108,13 +108,8 @@ def _start_test_if_draft_passed(name: str) -> str | None:
 
 
 def _warn_of_shared_place(name: str) -> None:
-    others = services().backends.sharing_place_with(name)
-    if others:
-        flash(
-            f"{name} holds the same files as {' and '.join(others)}: what is deleted in one is gone in the "
-            "other, and their counts overlap. If that is not meant, give one of them a folder of its own.",
-            "warn",
-        )
+    if warning := services().backends.shared_place_warning(name):
+        flash(warning, "warn")
 
 
 def submitted_form(error: StowageError | None = None) -> fields.Form:

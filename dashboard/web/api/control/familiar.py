@@ -53,7 +53,8 @@ class FileCounts:
 
 @dataclass(frozen=True, slots=True)
 class StorageHealth:
-    """The worst state of the active backend and of the others: healthy, degraded, down or unknown."""
+    """The worst state of the active backend and of the others: healthy, read_only, degraded, down or
+    unknown."""
 
     overall_status: str
     active_storage: ActiveStorage
@@ -120,7 +121,9 @@ def _health() -> HealthResponse:
         StorageHealth(
             _worst(every),
             ActiveStorage(
-                active.driver, active.name, ConnectionState(shown.badge in ("healthy", "degraded"), message)
+                active.driver,
+                active.name,
+                ConnectionState(shown.badge not in ("down", "unknown"), message),
             ),
             FileCounts(
                 local, sum(c or 0 for c in counts.values()) - local, round(size / MEGABYTE, 3), counts
@@ -135,7 +138,7 @@ def _on_this_machine(backend: BackendInfo) -> bool:
 
 def _worst(every: tuple[BackendInfo, ...]) -> str:
     badges = [each.status.badge.value for each in every]
-    return next(badge for badge in ("down", "degraded", "unknown", "healthy") if badge in badges)
+    return next(badge for badge in ("down", "degraded", "read_only", "unknown", "healthy") if badge in badges)
 
 
 @resource.route("GET", "/admin/storage/status/", Permission.VIEW, returns=HealthResponse, errors=NO_ACTIVE)

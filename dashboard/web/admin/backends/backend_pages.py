@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 from flask import request, url_for
@@ -13,13 +14,22 @@ from dashboard.services.backends.backends import BackendInfo
 from dashboard.services.backends.probes import ProbeRun
 from dashboard.services.permissions import Permission
 from dashboard.web.admin.backend_forms.fields import shown_options
-from dashboard.web.admin.command_lines import add_command
+from dashboard.web.admin.backends.backend_detail import (
+    first_check,
+    last_tests,
+    layers,
+    past_view,
+    snippet_facts,
+    usage_facts,
+)
 from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
 from dashboard.web.numbers import parse_integer
 
 BUSY_SECONDS, IDLE_SECONDS = 2, 15
 PAGE = 50
+FIRST_CHECK_SECONDS = 120.0
+"""For which the page of a new backend is refreshed often; later its first check may never come."""
 
 
 class BackendPages(Page):
@@ -46,11 +56,16 @@ class BackendPages(Page):
         probe = request.args.get("probe", "")
         return str(
             self.render(
-                "admin/backend.html",
+                "admin/backends/detail.html",
                 probe=probe,
                 run=_run(probe),
                 has_settings=services().bucket_settings.is_supported(name),
+                shared=services().backends.shared_place_warning(name),
                 origin=request.host_url.rstrip("/"),
+                tests=last_tests(backend),
+                options=shown_options(backend),
+                layers=layers(backend),
+                **snippet_facts(backend),
                 **_one(backend),
             )
         )
@@ -58,7 +73,7 @@ class BackendPages(Page):
     @route("/backend/<name>/live", Permission.VIEW)
     def live_one(self, name: str) -> str:
         """The current status of one backend."""
-        return str(self.render("admin/backend_live.html", **_one(services().backends.get(name))))
+        return str(self.render("admin/backends/detail_live.html", **_one(services().backends.get(name))))
 
     @route("/backends/refresh", Permission.TEST, methods=("POST",))
     def refresh_all(self) -> Response | str:
@@ -132,14 +147,19 @@ def _one(backend: BackendInfo) -> dict[str, Any]:
     return {
         "backend": backend,
         "name": backend.name,
-        "options": shown_options(backend),
-        "command": add_command(backend),
+        "past": past_view(backend),
+        "states": services().history.states(backend.id, limit=6),
+        "since": services().history.since([backend.id]).get(backend.id),
+        "waiting": first_check(backend),
+        **usage_facts(backend),
         "seconds": BUSY_SECONDS if _busy(backend) else IDLE_SECONDS,
     }
 
 
 def _busy(backend: BackendInfo) -> bool:
-    return backend.status.counting or backend.status.badge == "unknown"
+    return backend.status.counting or (
+        backend.status.checked_at is None and time.time() - backend.created_at < FIRST_CHECK_SECONDS
+    )
 
 
 def _moves(names: list[str]) -> dict[str, dict[str, list[str]]]:

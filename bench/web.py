@@ -1,4 +1,4 @@
-"""``python -m bench.web``: pages and files of one console, alone and beside slow readers, and its memory."""
+"""``python -m bench.web``: starts, pages and files of a console, also beside slow readers, and its memory."""
 
 from __future__ import annotations
 
@@ -10,51 +10,39 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from http.client import HTTPConnection
+from dataclasses import dataclass, replace
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import psutil
-from sqlalchemy import insert
 
-from dashboard.app import open_services
-from dashboard.models.catalogue import files
-from dashboard.services.backends.values import Draft
-from dashboard.services.permissions import Actor, Role
-from dashboard.services.services import Services
+from bench.web_pages import filters, pages
+from bench.web_seed import ADMIN, PASSWORD, fill
+from dashboard.app import create_app
 from dashboard.settings import Settings
-from dashboard.storage.types import Secret
+from dashboard.web.context import EXTENSION
 from tests.servers.console import ConsoleProcess
 from tests.servers.seaweedfs import SeaweedFS
 
-ADMIN, PASSWORD = "bench", "a few unrelated words"
-PAGES = (
-    "/",
-    "/backends",
-    "/browse/local-0",
-    "/browse/bucket",
-    "/migrations",
-    "/settings",
-    "/api/v1/backends",
-)
-SMALL, SLOW = 64 * 1024, 64 * 1024 * 1024
+STARTS = 5
 SLOW_PAUSE, SLOW_BYTES = 1.0, 8 * 1024
 """How a slow reader reads: so many bytes, then a pause in seconds."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """Times of one request in milliseconds."""
+    """Times of one request in milliseconds. ``cpu``: of the web server, which other programs change less."""
 
     name: str
     p50: float
     p99: float
+    cpu: float
 
     def __str__(self) -> str:
-        return f"| {self.name} | {self.p50:.1f} | {self.p99:.1f} |"
+        return f"| {self.name} | {self.p50:.1f} | {self.p99:.1f} | {self.cpu:.1f} |"
 
 
 class Client:
@@ -86,14 +74,25 @@ class Client:
 
     def get(self, path: str, **headers: str) -> int:
         """Get a page or file completely; returns its bytes."""
-        self.connection.request("GET", path, headers={"Cookie": self.cookie, **headers})
-        response = self.connection.getresponse()
+        response = self._request(path, headers)
         size = 0
         while chunk := response.read(1 << 20):
             size += len(chunk)
         if response.status not in (200, 206, 304):
             raise RuntimeError(f"{path}: {response.status}")
         return size
+
+    def status(self, path: str) -> int:
+        """Get a page; returns its status."""
+        response = self._request(path, {})
+        response.read()
+        return response.status
+
+    def _request(self, path: str, headers: Mapping[str, str]) -> HTTPResponse:
+        # Fragments are for the script of a page.
+        fragment = {"HX-Request": "true"} if "/live" in path else {}
+        self.connection.request("GET", path, headers={"Cookie": self.cookie, **fragment, **headers})
+        return self.connection.getresponse()
 
     def slow_reader(self, path: str, source: str) -> socket.socket:
         """A connection from another address on which a file was asked for and is not read."""
@@ -108,6 +107,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=300, help="requests of each kind (300)")
     parser.add_argument("--backends", type=int, default=50, help="backends (50)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the catalogue (1,000,000)")
+    parser.add_argument("--migrations", type=int, default=1_000, help="migrations (1,000)")
+    parser.add_argument("--ledger", type=int, default=1_000_000, help="objects of one of them (1,000,000)")
     parser.add_argument("--readers", type=int, default=200, help="slow readers (200)")
     parser.add_argument("--local-mib", type=int, default=10_240, help="MiB of the large local file (10,240)")
     parser.add_argument("--s3-mib", type=int, default=1_024, help="MiB of the large object (1,024)")
@@ -115,6 +116,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(given)
     if options.quick:
         options.requests, options.backends, options.rows, options.readers = 5, 4, 500, 20
+        options.migrations, options.ledger = 5, 1_000
         options.local_mib, options.s3_mib = 64, 16
     return options
 
@@ -131,103 +133,78 @@ def measure(options: argparse.Namespace, folder: Path, server: SeaweedFS) -> str
     """Make a console, measure it, and return the report."""
     _say("making the console ...")
     instance = folder / "instance"
-    _fill(options, instance, folder, server)
+    migration = fill(
+        instance,
+        folder,
+        server,
+        backends=options.backends,
+        catalogued=options.rows,
+        migrations=options.migrations,
+        ledger=options.ledger,
+        large_mib=(options.local_mib, options.s3_mib),
+    )
+    paths = _paths(instance, migration)
     # Behind a proxy all clients may share one address.
     environ = {"STOWAGE_TRUSTED_PROXIES": "1", "STOWAGE_LOG_LEVEL": "error"}
+    lines = _starts(instance, environ)
     with ConsoleProcess(instance, environ=environ) as console:
         client = Client(console.address)
         client.sign_in()
-        paths = (*PAGES, "/files/local-0/small.bin", "/files/bucket/small.bin")
-        for path in paths:
-            client.get(path)
-        lines = ["| | p50 ms | p99 ms |", "|---|---|---|"]
-        lines += [str(_times(client, path, options.requests)) for path in paths]
+        lines += ["", "| | p50 ms | p99 ms | CPU ms |", "|---|---|---|---|"]
+        web = _web_server(console.pid)
+        # Once each first: what is only made once, such as templates, is no page's time.
+        there = [path for path in paths if client.status(path) == 200]
+        for path in there:
+            lines.append(str(_times(client, path, options.requests, web)))
         for name in ("local-0", "bucket"):
             _say(f"{options.readers} slow readers of {name} ...")
             with _slow_readers(client, f"/files/{name}/slow.bin", options.readers):
                 for path in ("/", "/backends", "/files/local-0/small.bin"):
-                    line = _times(client, path, options.requests)
-                    lines.append(
-                        str(
-                            Line(
-                                f"{path} beside {options.readers} slow readers of {name}", line.p50, line.p99
-                            )
-                        )
-                    )
-        lines.append("")
-        for name, size in (("local-0", options.local_mib), ("bucket", options.s3_mib)):
-            _say(f"{size:,} MiB from {name} ...")
-            lines.append(_memory(console.pid, client, f"/files/{name}/large.bin", size))
+                    line = _times(client, path, options.requests, web)
+                    beside = f"{path} beside {options.readers} slow readers of {name}"
+                    lines.append(str(replace(line, name=beside)))
+        lines += ["", f"No page without more: {', '.join(path for path in paths if path not in there)}"]
+        report = f"/migrations/{migration}/report.csv"
+        began = time.perf_counter()
+        size = client.get(report)
+        lines.append(f"{report}: {size / 2**20:,.0f} MiB in {time.perf_counter() - began:.1f} s")
+        for name, mebibytes in (("local-0", options.local_mib), ("bucket", options.s3_mib)):
+            _say(f"{mebibytes:,} MiB from {name} ...")
+            lines.append(_memory(web, client, f"/files/{name}/large.bin", mebibytes))
     return "\n".join(lines)
 
 
-def _fill(options: argparse.Namespace, instance: Path, folder: Path, server: SeaweedFS) -> None:
-    services = open_services(Settings.from_env({}, instance=instance))
-    services.setup.complete(services.setup.issue_code(), ADMIN, PASSWORD)
-    actor = Actor(ADMIN, Role.ADMIN, "cli")
-    bucket = server.new_bucket()
-    access = server.admin
-    s3 = {
-        "endpoint": server.endpoint,
-        "bucket": bucket,
-        "access_key_id": access.access_key,
-        "region": "us-east-1",
-    }
-    secrets = {"secret_access_key": Secret(access.secret_key)}
-    services.backends.add(actor, Draft("bucket", "s3", s3, secrets))
-    for number in range(options.backends - 2):
-        root = folder / f"local-{number}"
-        root.mkdir()
-        services.backends.add(actor, Draft(f"local-{number}", "local", {"root": str(root)}, {}))
-    for name, large in (("local-0", options.local_mib), ("bucket", options.s3_mib)):
-        driver = services.backends.driver(name)
-        driver.put("small.bin", b"s" * SMALL)
-        with driver.write("slow.bin", size=SLOW) as writing:
-            for _ in range(SLOW >> 20):
-                writing.write(b"l" * (1 << 20))
-            writing.commit()
-        if name == "bucket":
-            with driver.write("large.bin", size=large << 20) as writing:
-                for _ in range(large):
-                    writing.write(b"L" * (1 << 20))
-                writing.commit()
-    with (folder / "local-0" / "large.bin").open("wb") as sparse:
-        sparse.truncate(options.local_mib << 20)
-    _catalogue(services, options.rows, options.backends)
-    services.close()
+def _paths(instance: Path, migration: int) -> list[str]:
+    app = create_app(Settings.from_env({}, instance=instance))
+    values = {"id": migration, "name": "local-0", "backend": "local-0"}
+    found = [*pages(app, values), "/browse/bucket", *filters(migration)]
+    app.extensions[EXTENSION].close()
+    return [*found, "/files/local-0/small.bin", "/files/bucket/small.bin"]
 
 
-def _catalogue(services: Services, rows: int, backends: int) -> None:
-    now, step = time.time(), 20_000
-    for start in range(0, rows, step):
-        with services.database.work_write() as connection:
-            connection.execute(
-                insert(files),
-                [
-                    {
-                        "backend_id": number % backends + 1,
-                        "key": f"folder-{number % 977}/file-{number}.jpg",
-                        "size": number % 5_000_000,
-                        "modified": now - number,
-                        "etag": f"{number:032x}",
-                        "md5": f"{number:032x}",
-                        "content_type": "image/jpeg",
-                        "created_at": now,
-                        "updated_at": now,
-                    }
-                    for number in range(start, min(rows, start + step))
-                ],
-            )
-
-
-def _times(client: Client, path: str, count: int) -> Line:
+def _starts(instance: Path, environ: dict[str, str]) -> list[str]:
     taken = []
+    for _ in range(STARTS):
+        began = time.perf_counter()
+        with ConsoleProcess(instance, environ=environ):
+            taken.append(time.perf_counter() - began)
+    return [f"ready after {statistics.median(taken):.2f} s, the median of {STARTS} starts"]
+
+
+def _times(client: Client, path: str, count: int, web: psutil.Process) -> Line:
+    taken, before = [], _cpu_seconds(web)
     for _ in range(count):
         began = time.perf_counter()
         client.get(path)
         taken.append((time.perf_counter() - began) * 1000)
+    cpu = (_cpu_seconds(web) - before) * 1000 / count
     taken.sort()
-    return Line(path, statistics.median(taken), taken[min(len(taken) - 1, int(len(taken) * 0.99))])
+    return Line(path, statistics.median(taken), taken[min(len(taken) - 1, int(len(taken) * 0.99))], cpu)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 @contextmanager
@@ -259,9 +236,8 @@ def _slow_readers(client: Client, path: str, count: int) -> Iterator[None]:
             reader.close()
 
 
-def _memory(pid: int, client: Client, path: str, mebibytes: int) -> str:
+def _memory(process: psutil.Process, client: Client, path: str, mebibytes: int) -> str:
     """Read a large file, and say how much the web server's memory grew."""
-    process = _web_server(pid)
     before = peak = process.memory_info().rss
     ending = threading.Event()
 

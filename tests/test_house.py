@@ -86,7 +86,6 @@ SMALL = {
     "storage/django_files.py": "a name that programs have written down",
     "storage/drivers/*/type.py": "a driver's type, read without loading the driver",
     "storage/drivers/azure/deleting.py": "deleting many, as in gcs/ and s3/",
-    "storage/drivers/common/folder_pages.py": "a power that disks do not get this way",
     "storage/drivers/common/keys.py": "what drivers of every kind do with keys",
     "storage/drivers/common/locations.py": "read by types, without loading a driver",
     "storage/drivers/s3/credentials/botocore_logs.py": "needed by the signer of links, which loads no boto3",

@@ -165,6 +165,7 @@ class ServedDriver(FolderPagesMixin):
         ``size``, a commit after another number of bytes raises ``Damaged``. A file in place of a needed
         folder, or the reverse, raises kind ``conflict``."""
         self.check_key(key)
+        self.forget_listings()
         return ServedWriting(
             self._tree, key, size=size, create_only=create_only, refusal=self.create_only_unsupported
         )
@@ -185,7 +186,7 @@ class ServedDriver(FolderPagesMixin):
     def _put(self, key: str, data: bytes, create_only: bool) -> Written:
         with self.write(key, size=len(data), create_only=create_only) as writing:
             writing.write(data)
-            return writing.commit()
+            return self.changed(writing.commit())
 
     def stat(self, key: str) -> ObjectInfo:
         """Return the file's metadata without reading it."""
@@ -211,6 +212,7 @@ class ServedDriver(FolderPagesMixin):
         """Delete an object and the folders this leaves empty, but never the root."""
         self.check_key(key)
         self._pool.run(lambda session: self._tree.remove(session, key))
+        self.forget_listings()
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """Remove leftovers in the folder of each key."""
@@ -221,6 +223,7 @@ class ServedDriver(FolderPagesMixin):
         self.check_key(folder)
         folders = split_key(folder)
         self._pool.run(lambda session: self._tree.make_folder(session, folders, folder))
+        self.forget_listings()
 
     def folders(self, folder: str) -> Iterator[str]:
         """See ``KeepsFolders``. Excludes symbolic links if the server reports them."""
@@ -234,6 +237,7 @@ class ServedDriver(FolderPagesMixin):
         self.check_key(folder)
         path = split_key(folder)
         self._pool.run(lambda session: self._tree.remove_folder(session, path))
+        self.forget_listings()
 
     def bucket_exists(self) -> bool:
         """Whether the root folder is there. Raises kind ``conflict`` when it is a file."""

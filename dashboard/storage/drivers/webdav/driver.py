@@ -133,6 +133,7 @@ class WebDavDriver(FolderPagesMixin):
     ) -> WebDavWriting:
         """See ``Driver``. With ``size``, a commit after another number of bytes raises ``Damaged``."""
         check_key(key)
+        self.forget_listings()
         return WebDavWriting(self._writer, key, size, attributes, create_only)
 
     def put(
@@ -140,7 +141,7 @@ class WebDavDriver(FolderPagesMixin):
     ) -> Written:
         """See ``Driver``. ``create_only`` is as atomic as the server's MOVE without overwriting."""
         check_key(key)
-        return self._writer.put(key, data, attributes, create_only=create_only)
+        return self.changed(self._writer.put(key, data, attributes, create_only=create_only))
 
     def stat(self, key: str) -> ObjectInfo:
         """See ``Driver``. A folder is not an object."""
@@ -171,7 +172,7 @@ class WebDavDriver(FolderPagesMixin):
                 return
         except NotFound:
             return
-        self._client.send("DELETE", self._config.path(key), context, accept=(404,))
+        self.changed(self._client.send("DELETE", self._config.path(key), context, accept=(404,)))
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``. Deletes the temporary files of these keys."""
@@ -229,7 +230,7 @@ class WebDavDriver(FolderPagesMixin):
         except BaseException:
             self._writer.delete_temporary(temporary)
             raise
-        return Written(key=to, size=size, md5="")
+        return self.changed(Written(key=to, size=size, md5=""))
 
     # KeepsFolders
 
@@ -237,6 +238,7 @@ class WebDavDriver(FolderPagesMixin):
         """See ``KeepsFolders``."""
         check_key(folder)
         self._writer.make_folder(folder)
+        self.forget_listings()
 
     def folders(self, folder: str) -> Iterator[str]:
         """See ``KeepsFolders``."""
@@ -250,6 +252,7 @@ class WebDavDriver(FolderPagesMixin):
         deleting it."""
         check_key(folder)
         self._writer.remove_folder(folder)
+        self.forget_listings()
 
     # CreatesBuckets
 

@@ -67,10 +67,11 @@ VENDORS = {
 # Files of under 60 lines, and why they are no part of their neighbours. A pattern covers files of one kind.
 SMALL = {
     "cli/files/file_group.py": "a group of commands",
-    "cli/oversight/audit_commands.py": "a group of commands",
     "cli/start.py": "a group of commands",
     "jobs/stop_signal.py": "for the parent and both of its children",
     "cli/formatting.py": "numbers and times as text, used by all commands",
+    "web/local_time.py": "times in the console's zone, for every page",
+    "services/csv_cells.py": "cells of every CSV file, safe in a spreadsheet",
     "media/decoding/pdf.py": "the only file that imports PDFium",
     "media/decoding/tasks.py": "what a child of the sandbox can do; loads no decoder by itself",
     "media/sizes.py": "sizes as text, for policies, pages and commands alike",
@@ -138,7 +139,6 @@ HOMES_OF_ROLES = ("storage/drivers/", "storage/wrappers/")
 SHARED_NAMES = {
     "0001_first_tables": "the first step of either database",
     "activation": "the service and its page",
-    "audit": "the service and its page",
     "backend": "the command, and what a program gets by a backend's name",
     "backends": "the tables, the service and its page",
     "catalogue": "the tables and the service",

@@ -21,7 +21,7 @@ RESTART_CODE = 75
 
 class JobKind(StrEnum):
     """What a job does. The ``subject_id`` is a migration's for migration jobs, a backend's for all others.
-    Of ``UPLOADS`` and ``FILES`` there is one for the whole instance, with subject 0."""
+    Of ``UPLOADS``, ``FILES`` and ``AUDIT`` there is one for the whole instance, with subject 0."""
 
     MIGRATION = "migration"
     COUNT = "count"
@@ -33,6 +33,8 @@ class JobKind(StrEnum):
     FILES = "files"
     """Requested deletions of old files, expired deletions that can no longer be undone, and thumbnails of
     files that are gone."""
+    AUDIT = "audit"
+    """Check the chain of the audit log, and remove entries that are too old."""
 
 
 class JobState(StrEnum):

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy.orm import Session
 
+from dashboard.jobs.types import DONE, JobContext, JobKind, JobResult
 from dashboard.models.console import AuditEntry
-from dashboard.services.auditing.audit_rows import MAX_TEXT, AuditFilter, AuditRow, AuditRows, shorten
+from dashboard.services.auditing.audit_rows import (
+    MAX_TEXT,
+    AuditFilter,
+    AuditRow,
+    AuditRows,
+    newest_id,
+    shorten,
+)
 from dashboard.services.auditing.chain import AuditChain
+from dashboard.services.auditing.retention import Retention
 from dashboard.services.auditing.verifying import (
     ProblemKind,
     Verification,
@@ -18,13 +28,18 @@ from dashboard.services.auditing.verifying import (
     verify,
 )
 from dashboard.services.database import Database
+from dashboard.services.jobs import enqueue
 from dashboard.services.permissions import Actor, Permission, Role
 from dashboard.storage.options import Option
 from dashboard.storage.types import Secret
 
 __all__ = ["HIDDEN", "MAX_TEXT", "AuditFilter", "AuditLog", "AuditRow", "redact_options", "shorten"]
 
+log = logging.getLogger(__name__)
+
 HIDDEN = "***"
+MAX_AT_ONCE = 50_000
+"""Entries that are checked while a person waits; more are checked by the runner."""
 CHAINED_AT_ONCE = 2000
 """Earlier rows that one transaction chains."""
 STOWAGE = Actor("stowage", Role.OPERATOR, "runner")
@@ -37,6 +52,7 @@ class AuditLog(AuditRows):
     def __init__(self, database: Database, chain: AuditChain) -> None:
         super().__init__(database)
         self.chain = chain
+        self.retention = Retention(database, chain, self.record)
 
     def record(
         self,
@@ -89,6 +105,30 @@ class AuditLog(AuditRows):
         assert result is not None
         self._keep(result)
         return result
+
+    def verify_soon(self, actor: Actor) -> Verification | None:
+        """Check the chain now if it is short; otherwise let the runner do it, and return None."""
+        actor.require(Permission.AUDIT)
+        with self._database.read() as session:
+            short = newest_id(session) <= MAX_AT_ONCE
+        if short:
+            return self.verify(actor)
+        with self._database.write() as session:
+            enqueue(session, JobKind.AUDIT, 0)
+        return None
+
+    def run(self, context: JobContext) -> JobResult:
+        """The runner's job: check the chain, and remove entries that are too old if it is whole."""
+        self.chain_earlier_rows()
+        result = verify(self._database, self.chain, stop=context.should_stop)
+        if result is None:
+            return JobResult(requeue=True)
+        self._keep(result)
+        if result.problem_count:
+            log.error("The audit log is not whole: %s", result.problems[0].sentence)
+        elif result.whole:
+            self.retention.expire(context.should_stop)
+        return DONE
 
     def last_verification(self) -> Verification | None:
         """What the last check of the chain found; None if there was none."""

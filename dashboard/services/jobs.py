@@ -18,7 +18,11 @@ MAX_JOBS = 500
 
 INTERVALS: dict[JobKind, float] = {JobKind.CHECK: 60.0, JobKind.COUNT: 6 * 3600.0}
 """The jobs that are repeated for every backend, and after how many seconds."""
-INSTANCE_INTERVALS: dict[JobKind, float] = {JobKind.UPLOADS: 60.0, JobKind.FILES: 3600.0}
+INSTANCE_INTERVALS: dict[JobKind, float] = {
+    JobKind.UPLOADS: 60.0,
+    JobKind.FILES: 3600.0,
+    JobKind.AUDIT: 86_400.0,
+}
 """The jobs that are repeated for the whole instance, with subject 0."""
 
 

@@ -12,6 +12,7 @@ from dashboard.jobs.lock import RunnerLock
 from dashboard.jobs.loop import RunnerLoop
 from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobResult
 from dashboard.migration.types import Progress, State
+from dashboard.services.audit import AuditLog
 from dashboard.services.backends.checks import Checks
 from dashboard.services.database import Database
 from dashboard.services.environment.live_settings import LiveSettings
@@ -50,6 +51,7 @@ class Runner:
         unfinished_uploads: UnfinishedUploads,
         uploads: Processing,
         files: FilesJob,
+        audit: AuditLog,
     ) -> None:
         self._live = live
         self._database = database
@@ -64,6 +66,7 @@ class Runner:
         self._unfinished_uploads = unfinished_uploads
         self._uploads = uploads
         self._files = files
+        self._audit = audit
         self._loop: RunnerLoop | None = None
 
     def is_alive(self) -> bool:
@@ -166,6 +169,7 @@ class Runner:
             JobKind.WRITE_BACK: Handler(self._run_write_back, _ignore),
             JobKind.UPLOADS: Handler(self._uploads.run, _ignore),
             JobKind.FILES: Handler(self._files.run, _ignore),
+            JobKind.AUDIT: Handler(self._audit.run, _ignore),
         }
 
     def _check(self, context: JobContext) -> JobResult:

@@ -142,11 +142,8 @@ class Services:
 def compose(settings: Settings, database: Database, *, passwords: Passwords | None = None) -> Services:
     """Compose all services over an open, upgraded database. The very first run creates the key. A missing or
     wrong key raises nothing here: see ``keys.state``."""
-    key_file, live = KeyFile(settings.key_file), LiveSettings(settings)
-    audit = AuditLog(database, AuditChain(key_file, settings.instance))
-    keys = Keys(database, key_file, audit)
-    keys.prepare()
-    audit.chain_earlier_rows()
+    live = LiveSettings(settings)
+    audit, keys = _compose_audit(settings, database)
     accounts = Accounts(database, audit, keys, passwords)
     machine, caches = _machine_policy(settings), settings.instance / "cache"
     backends = Backends(database, audit, keys, machine=machine, caches=caches)
@@ -214,6 +211,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             unfinished_uploads=UnfinishedUploads(database, backends, keys),
             uploads=uploads.processing,
             files=FilesJob(catalogue, folder_changes, deletions, *cleanup),
+            audit=audit,
         ),
     )
     live.subscribe(lambda before, now: _follow(services, handler, before, now))
@@ -230,6 +228,15 @@ def _follow(services: Services, handler: MigrationHandler, before: Settings, now
         services.pipeline.scanner = ClamdScanner(now.clamav) if now.clamav else None
     if now.log_level != before.log_level:
         set_level(now.log_level)
+
+
+def _compose_audit(settings: Settings, database: Database) -> tuple[AuditLog, Keys]:
+    key_file = KeyFile(settings.key_file)
+    audit = AuditLog(database, AuditChain(key_file, settings.instance))
+    keys = Keys(database, key_file, audit)
+    keys.prepare()
+    audit.chain_earlier_rows()
+    return audit, keys
 
 
 def _compose_cleanup(

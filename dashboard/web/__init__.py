@@ -19,6 +19,7 @@ from dashboard.web import (
     headers,
     health,
     hosts,
+    local_time,
     numbers,
     sessions,
     setup,
@@ -60,6 +61,7 @@ def register(app: Flask, services: Services) -> None:
     assets.install(app)
     downloads.install(app)
     formatting.install(app)
+    local_time.install(app)
     app.jinja_env.globals.update(can=context.can, min_password_length=MIN_LENGTH)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING
+
 import click
 
+from dashboard.cli import formatting
 from dashboard.cli.invocation import DONE, WITH_ERRORS, Group, Invocation, pass_invocation
+
+if TYPE_CHECKING:
+    from dashboard.services.audit import AuditFilter
 
 
 @click.group(cls=Group)
@@ -40,3 +47,58 @@ def verify(invocation: Invocation, accept_end: bool) -> int:
     if result.removed:
         out.note(f"{result.removed:,} entries were removed by retention.")
     return DONE if result.whole else WITH_ERRORS
+
+
+@audit.command("list")
+@click.option("--actor", default="", help="Only what this person did.")
+@click.option(
+    "--action", default="", help="Only this action, such as backend.add, or backend for all of these."
+)
+@click.option("--thing", default="", help="Only what was done to this backend, user or file.")
+@click.option("--text", default="", help="Only entries in which this text occurs.")
+@click.option("--days", type=click.IntRange(min=1), help="Only the last days.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many.")
+@pass_invocation
+def list_entries(
+    invocation: Invocation, /, *, actor: str, action: str, thing: str, text: str, days: int | None, limit: int
+) -> None:
+    """List the newest entries of the audit log as sentences."""
+    from dashboard.services.auditing.exporting import as_json
+    from dashboard.services.auditing.sentences.tell import tell
+
+    rows = invocation.services.audit.rows(matching=_filter(actor, action, thing, text, days), limit=limit)
+    invocation.out.document({"entries": [as_json(row) for row in rows]})
+    invocation.out.table(
+        ("when", "what", "from"),
+        [(formatting.ago(row.at), tell(row).text, row.address or row.via) for row in rows],
+    )
+
+
+@audit.command()
+@click.option("--format", "kind", type=click.Choice(("csv", "jsonl")), default="csv", show_default=True)
+@click.option("--actor", default="", help="Only what this person did.")
+@click.option(
+    "--action", default="", help="Only this action, such as backend.add, or backend for all of these."
+)
+@click.option("--thing", default="", help="Only what was done to this backend, user or file.")
+@click.option("--text", default="", help="Only entries in which this text occurs.")
+@click.option("--days", type=click.IntRange(min=1), help="Only the last days.")
+@pass_invocation
+def export(
+    invocation: Invocation, /, *, kind: str, actor: str, action: str, thing: str, text: str, days: int | None
+) -> None:
+    """Write the audit log to standard output, oldest entry first.
+
+    CSV is safe to open in a spreadsheet; JSON Lines has the exact values.
+    """
+    from dashboard.services.auditing.exporting import csv_lines, json_lines
+
+    rows = invocation.services.audit.stream(_filter(actor, action, thing, text, days))
+    for line in csv_lines(rows) if kind == "csv" else json_lines(rows):
+        click.echo(line, nl=False)
+
+
+def _filter(actor: str, action: str, thing: str, text: str, days: int | None) -> AuditFilter:
+    from dashboard.services.audit import AuditFilter
+
+    return AuditFilter(action, actor, thing, text, None if days is None else time.time() - days * 86_400)

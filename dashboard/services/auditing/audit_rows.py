@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, func, or_, select, text, type_coerce
+from sqlalchemy import ColumnElement, Row, Select, String, cast, func, or_, select, text, type_coerce
 from sqlalchemy.orm import Session
 
 from dashboard.models.console import AuditEntry
+from dashboard.models.migrations import Migration
 from dashboard.services.auditing.canonical import ROWS, parse_detail
 from dashboard.services.database import Database, clamp_integer
 
@@ -41,6 +42,7 @@ class AuditRow:
 
     ``mac`` and ``previous``: its code in the chain and that of the row before; ``chained``: "live", "later"
     if it was chained after it was written, "restarted" if the end of the chain was damaged then, or empty.
+    ``thing``: what a migration's number stands for.
     """
 
     id: int
@@ -55,6 +57,7 @@ class AuditRow:
     chained: str
     previous: str
     mac: str
+    thing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class AuditRows:
         if before_id is not None:
             query = query.where(_E.id < clamp_integer(before_id))
         with self._database.read() as session:
-            return tuple(_row(row) for row in session.execute(query))
+            return _rows(session, session.execute(query).all())
 
     def count(self, matching: AuditFilter) -> int:
         """How many rows match; never more than ``MAX_COUNTED`` + 1."""
@@ -110,7 +113,8 @@ class AuditRows:
         while True:
             with self._database.read() as session:
                 rows = session.execute(query.where(_E.id > after)).all()
-            yield from map(_row, rows)
+                found = _rows(session, rows)
+            yield from found
             if len(rows) < STREAMED_AT_ONCE:
                 return
             after = rows[-1].id
@@ -152,7 +156,10 @@ def _matching(query: Select[*tuple[Any, ...]], wanted: AuditFilter) -> Select[*t
         detail = type_coerce(_E.detail, String)
         is_named = [detail.contains(f'"{name}": {_json(thing)}', autoescape=True) for name in _NAMES]
         within = _E.subject.startswith(f"{thing}: ", autoescape=True)
-        query = query.where(or_(_E.subject == thing, within, *is_named))
+        copied = or_(Migration.source == thing, Migration.destination == thing)
+        numbers = select(cast(Migration.id, String)).where(copied)
+        migrated = _E.action.startswith("migration.") & _E.subject.in_(numbers)
+        query = query.where(or_(_E.subject == thing, within, migrated, *is_named))
     if wanted.text:
         query = query.where(_contains(shorten(wanted.text)))
     if wanted.since is not None and math.isfinite(wanted.since):
@@ -178,7 +185,20 @@ def _json(text: str) -> str:
     return json.dumps(text)
 
 
-def _row(row: Row[Any]) -> AuditRow:
+def _rows(session: Session, rows: Sequence[Row[Any]]) -> tuple[AuditRow, ...]:
+    numbers = {
+        int(row.subject)
+        for row in rows
+        if str(row.action).startswith("migration.") and str(row.subject).isdecimal() and len(row.subject) < 19
+    }
+    things: dict[str, str] = {}
+    if numbers:
+        query = select(Migration.id, Migration.source, Migration.destination).where(Migration.id.in_(numbers))
+        things = {str(number): f"{here} → {there}" for number, here, there in session.execute(query)}
+    return tuple(_row(row, things.get(row.subject, "") if numbers else "") for row in rows)
+
+
+def _row(row: Row[Any], thing: str) -> AuditRow:
     try:
         detail = {str(name): str(value) for name, value in parse_detail(row.detail).items()}
     except (ValueError, TypeError, AttributeError):
@@ -201,6 +221,7 @@ def _row(row: Row[Any]) -> AuditRow:
         _text(row.chained),
         _text(row.previous),
         _text(row.mac),
+        thing if str(row.action).startswith("migration.") else "",
     )
 
 

@@ -219,10 +219,12 @@ class Backends(BackendQueries):
             )
         with self._database.write() as session:
             rows = [get_row(session, name) for name in names]
+            query = select(Backend.name).where(Backend.fallback_position.is_not(None))
+            before = ", ".join(session.scalars(query.order_by(Backend.fallback_position)))
             session.execute(update(Backend).values(fallback_position=None))
             for position, row in enumerate(rows, start=1):
                 row.fallback_position = position
-            self._audit.record(session, actor, "backend.fallback_order", ", ".join(names))
+            self._audit.record(session, actor, "backend.fallback_order", ", ".join(names), before=before)
 
     def refresh(self, actor: Actor, name: str | None = None) -> None:
         """Schedule a check and a count of one backend, or of all, in the background."""
@@ -301,11 +303,11 @@ class Backends(BackendQueries):
         self, session: Session, actor: Actor, stored: Stored, resolved: Resolved, cleared: frozenset[str]
     ) -> None:
         names = changes(stored, resolved.options)
-        detail = redact_options(
-            registry.all_options(resolved.preset),
-            {n: f"{stored.options.get(n, '')} → {resolved.options.get(n, '')}" for n in names},
-        )
+        known = registry.all_options(resolved.preset)
+        detail = redact_options(known, {n: resolved.options.get(n, "") for n in names})
+        before = redact_options(known, {n: stored.options.get(n, "") for n in names})
         extra = {"renamed_to": resolved.name} if resolved.name != stored.name else {}
+        extra |= {f"before.option.{name}": value for name, value in before.items()}
         self._audit.record(
             session,
             actor,

@@ -121,7 +121,8 @@ class UploadPolicies:
         before = row.policy or DEFAULT.as_dict()
         row.policy, row.updated_by, row.updated_at = values, actor.name, time.time()
         changed = {field: _toml(value) for field, value in values.items() if before.get(field) != value}
-        self._audit.record(session, actor, "upload_policy.save", name, **changed)
+        former = {f"before.{field}": _toml(before.get(field)) for field in changed}
+        self._audit.record(session, actor, "upload_policy.save", name, **changed, **former)
 
 
 def check_policy_name(name: str) -> None:

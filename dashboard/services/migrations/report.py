@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,8 +18,8 @@ from sqlalchemy import Row, select
 
 from dashboard.migration.types import LedgerRow
 from dashboard.models.work import objects
+from dashboard.services.csv_cells import safe_cell
 from dashboard.services.database import Database
-from dashboard.services.text import without_controls
 
 PAGE = 2000
 """Rows that are read in one transaction."""
@@ -46,12 +45,6 @@ HEADER = (
 COLUMNS = tuple(LedgerRow.__dataclass_fields__)
 """The columns of a row, in this order."""
 _COLUMNS = tuple(objects.c[name] for name in COLUMNS)
-
-_FORMULA = re.compile("(^|[;|])(?=\\s*[-=+@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b])")
-"""The start of a formula in a cell, or in a part that a spreadsheet with another separator reads as a cell.
-Some spreadsheets also accept full-width signs."""
-_PLAIN = re.compile("[A-Za-z0-9_./][A-Za-z0-9_./ :-]*").fullmatch
-"""Text that needs no look at its parts: no separators, and no sign of a formula at its start."""
 
 
 def report_rows(database: Database, migration_id: int) -> Iterator[Sequence[Row[Any]]]:
@@ -96,7 +89,7 @@ def _cells(row: Sequence[Any]) -> tuple[str | int, ...]:
     _, key, size, state, action, attempts, kind, reason, remedy, destination_key, *rest = row
     source_checksum, destination_checksum, started_at, finished_at, deleted = rest
     return (
-        _safe(key),
+        safe_cell(key),
         size,
         state,
         action,
@@ -104,28 +97,17 @@ def _cells(row: Sequence[Any]) -> tuple[str | int, ...]:
         kind,
         _sentence(reason),
         _sentence(remedy),
-        _safe(destination_key) if destination_key else "",
-        source_checksum if source_checksum.isalnum() else _safe(source_checksum),
-        destination_checksum if destination_checksum.isalnum() else _safe(destination_checksum),
+        safe_cell(destination_key) if destination_key else "",
+        source_checksum if source_checksum.isalnum() else safe_cell(source_checksum),
+        destination_checksum if destination_checksum.isalnum() else safe_cell(destination_checksum),
         _time(started_at),
         _time(finished_at),
         "yes" if deleted else "no",
     )
 
 
-def _safe(cell: str) -> str:
-    """Disarm a cell that spreadsheets would run as a formula with an apostrophe (OWASP, CSV injection).
-
-    Line breaks, other control characters and bytes that are not text are escaped: every object is one line.
-    The JSON report has the exact keys.
-    """
-    if not cell or _PLAIN(cell):
-        return cell
-    return _FORMULA.sub(r"\1'", without_controls(cell))
-
-
 # The same for thousands of objects.
-_sentence = lru_cache(maxsize=256)(_safe)
+_sentence = lru_cache(maxsize=256)(safe_cell)
 
 
 def _time(at: float | None) -> str:

@@ -12,7 +12,8 @@ from dashboard.web.admin.access.keys import KeyPages
 from dashboard.web.admin.access.tokens import TokenPages
 from dashboard.web.admin.access.users import UserPages
 from dashboard.web.admin.activation import ActivationPages
-from dashboard.web.admin.audit import AuditPages
+from dashboard.web.admin.audit import log_view
+from dashboard.web.admin.audit.audit_pages import AuditPages
 from dashboard.web.admin.backend_forms.backend_form import BackendForm
 from dashboard.web.admin.backend_forms.probes import ProbePages
 from dashboard.web.admin.backends.backend_pages import BackendPages
@@ -62,3 +63,4 @@ def install(app: Flask) -> None:
         ApiDocument(),
     )
     layout.install(app)
+    log_view.install(app)

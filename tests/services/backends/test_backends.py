@@ -353,10 +353,8 @@ def test_every_change_is_audited_without_secrets(backends: Backends, console: Se
     backends.remove(ADMIN, "media")
     removed, refreshed, changed, added = console.services.audit.rows(limit=4)
     assert (added.action, added.subject, added.detail["option.bucket"]) == ("backend.add", "media", "files")
-    assert (changed.detail["option.bucket"], changed.detail["secrets"]) == (
-        "files → other",
-        "secret_access_key",
-    )
+    before, after = changed.detail["before.option.bucket"], changed.detail["option.bucket"]
+    assert (before, after, changed.detail["secrets"]) == ("files", "other", "secret_access_key")
     assert (refreshed.action, refreshed.actor, refreshed.via) == ("backend.refresh", "olga", "web")
     assert removed.action == "backend.remove"
     assert SECRET not in repr((removed, refreshed, changed, added))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
-from dashboard.services.audit import AuditRow
+from dashboard.services.audit import AuditFilter, AuditRow
+from dashboard.services.auditing.sentences.tell import tell
+from dashboard.services.auditing.sentences.wording import ChangedValue
 from dashboard.services.fallback.write_back import Backlog
 from dashboard.services.jobs import JobInfo
 from dashboard.services.permissions import Permission
@@ -46,13 +48,25 @@ class AuditPage(Page):
 
     action: Annotated[str, Field("Such as “backend.add”, or “backend” for all of these.")] = ""
     actor: Annotated[str, Field("Who did it.")] = ""
+    thing: Annotated[str, Field("What it was done to: a backend, a user, a file.")] = ""
+    text: Annotated[str, Field("What occurs anywhere in the entry.")] = ""
+    since: Annotated[float | None, Field("Seconds since the epoch.")] = None
+    until: Annotated[float | None, Field("Seconds since the epoch, excluded.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRowDetails(AuditRow):
+    """An entry. `sentence` says who did what to which thing; `changes` are the values that changed."""
+
+    sentence: str = ""
+    changes: tuple[ChangedValue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AuditList:
     """A page of the audit log, newest first."""
 
-    audit: tuple[AuditRow, ...]
+    audit: tuple[AuditRowDetails, ...]
     next_cursor: str | None
 
 
@@ -90,8 +104,15 @@ def audit(query: AuditPage) -> AuditList:
     found = services().audit.rows(
         before_id=position[0] if position else None,
         limit=query.limit + 1,
-        action=query.action,
-        actor=query.actor,
+        matching=AuditFilter(query.action, query.actor, query.thing, query.text, query.since, query.until),
     )
     shown, more = cursors.page_of(found, query.limit)
-    return AuditList(tuple(shown), cursors.encode("audit", shown[-1].id) if more else None)
+    return AuditList(
+        tuple(_told(row) for row in shown), cursors.encode("audit", shown[-1].id) if more else None
+    )
+
+
+def _told(row: AuditRow) -> AuditRowDetails:
+    sentence = tell(row)
+    values = {field.name: getattr(row, field.name) for field in fields(AuditRow)}
+    return AuditRowDetails(**values, sentence=sentence.text, changes=sentence.changes)

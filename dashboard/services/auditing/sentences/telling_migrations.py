@@ -1,0 +1,79 @@
+"""Sentences about migrations."""
+
+from __future__ import annotations
+
+from dashboard.services.auditing.audit_rows import AuditRow
+from dashboard.services.auditing.sentences.wording import (
+    Part,
+    PartKind,
+    Telling,
+    counted,
+    number_of,
+    telling,
+    tells,
+)
+
+_OUTCOMES = {"clean": "everything is there", "with_skips": "some were skipped", "with_errors": "some failed"}
+
+
+def _migration(row: AuditRow) -> Part:
+    return Part(row.thing or f"migration {row.subject}", PartKind.MIGRATION, (row.subject,))
+
+
+def _reason(row: AuditRow) -> str:
+    reason = row.detail.get("reason", "") or row.detail.get("result", "")
+    return f": {reason}" if reason else ""
+
+
+@tells("migration.create")
+def _created(row: AuditRow) -> Telling:
+    verb = "began" if row.detail.get("approved") == "yes" else "planned"
+    return telling(f"{verb} the migration ", _migration(row), used=("approved",))
+
+
+@tells("migration.approve")
+def _approved(row: AuditRow) -> Telling:
+    return telling("started the migration ", _migration(row))
+
+
+@tells("migration.start")
+def _started(row: AuditRow) -> Telling:
+    return telling("began to work on ", _migration(row))
+
+
+@tells("migration.pause")
+def _paused(row: AuditRow) -> Telling:
+    return telling("paused ", _migration(row))
+
+
+@tells("migration.resume")
+def _resumed(row: AuditRow) -> Telling:
+    return telling("resumed ", _migration(row))
+
+
+@tells("migration.cancel")
+def _cancelled(row: AuditRow) -> Telling:
+    return telling("cancelled ", _migration(row))
+
+
+@tells("migration.retry")
+def _retried(row: AuditRow) -> Telling:
+    count = counted(number_of(row, "objects"), "failed object")
+    return telling(f"retried {count} of ", _migration(row), used=("objects",))
+
+
+@tells("migration.finish")
+def _finished(row: AuditRow) -> Telling:
+    outcome = row.detail.get("result", "")
+    result = _OUTCOMES.get(outcome, outcome)
+    return telling("finished ", _migration(row), f": {result}" if result else "", used=("result",))
+
+
+@tells("migration.stop")
+def _stopped(row: AuditRow) -> Telling:
+    return telling("stopped ", _migration(row), _reason(row), used=("result", "reason"))
+
+
+@tells("migration.fail")
+def _failed(row: AuditRow) -> Telling:
+    return telling("stopped ", _migration(row), _reason(row), used=("result", "reason"))

@@ -1,0 +1,73 @@
+"""Sentences about people, their sessions and tokens."""
+
+from __future__ import annotations
+
+from dashboard.services.auditing.audit_rows import AuditRow
+from dashboard.services.auditing.sentences.wording import (
+    ChangedValue,
+    Telling,
+    named,
+    person,
+    telling,
+    tells,
+)
+
+UNKNOWN = "(unknown)"
+
+
+@tells("sign_in")
+def _signed_in(row: AuditRow) -> Telling:
+    if row.outcome == "done":
+        return telling("signed in")
+    if row.subject == UNKNOWN:
+        return telling("Somebody tried to sign in with a name that does not exist", whole=True)
+    return telling("Somebody failed to sign in as ", person(row.subject), whole=True)
+
+
+@tells("sign_out")
+def _signed_out(row: AuditRow) -> Telling:
+    return telling("signed out")
+
+
+@tells("user.add")
+def _added(row: AuditRow) -> Telling:
+    role = row.detail.get("role", "")
+    return telling("added ", person(row.subject), f" as {role}" if role else "", used=("role",))
+
+
+@tells("user.role")
+def _role(row: AuditRow) -> Telling:
+    change = ChangedValue("Role", row.detail.get("before", ""), row.detail.get("after", ""))
+    return telling("gave ", person(row.subject), " another role", used=("before", "after"), changes=(change,))
+
+
+@tells("user.password")
+def _password(row: AuditRow) -> Telling:
+    if row.subject == row.actor:
+        return telling("changed their password")
+    return telling("set a new password for ", person(row.subject))
+
+
+@tells("user.disable")
+def _disabled(row: AuditRow) -> Telling:
+    return telling("disabled ", person(row.subject))
+
+
+@tells("user.enable")
+def _enabled(row: AuditRow) -> Telling:
+    return telling("enabled ", person(row.subject))
+
+
+@tells("token.create")
+def _token(row: AuditRow) -> Telling:
+    return telling("created the API token ", named(row.subject), *_whose(row), used=("user",))
+
+
+@tells("token.revoke")
+def _revoked(row: AuditRow) -> Telling:
+    return telling("revoked the API token ", named(row.subject), *_whose(row), used=("user",))
+
+
+def _whose(row: AuditRow) -> tuple[str, ...]:
+    user = row.detail.get("user", "")
+    return (f" of {user}",) if user and user != row.actor else ()

@@ -56,6 +56,7 @@ class Overrides(TypedDict, total=False):
     upload_quota: int
     clamav: str | None
     log_level: str
+    demo: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,9 @@ class Settings:
     ``sendfile_roots``: folders whose files another server in front sends. ``max_workers``: most threads a
     migration may use. ``api_requests_per_minute``: how many requests one API token may send.
     ``max_upload_size``: bytes of the largest upload. ``upload_quota``: bytes that one person may have
-    uploaded in total, 0 for any number. ``clamav``: the address of the virus scanner. ``environment``: what
-    they were read from, None if a program has made them.
+    uploaded in total, 0 for any number. ``clamav``: the address of the virus scanner. ``demo``: anyone who
+    can open the console can sign in as one of its demo users. ``environment``: what they were read from, None
+    if a program has made them.
     """
 
     instance: Path
@@ -110,6 +112,7 @@ class Settings:
     upload_quota: int = 0
     clamav: str | None = None
     log_level: str = "info"
+    demo: bool = False
     environment: Environment | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -227,6 +230,7 @@ class Settings:
             upload_quota=overrides.get("upload_quota", _integer(env, "STOWAGE_UPLOAD_QUOTA", 0)),
             clamav=overrides.get("clamav", env.get("STOWAGE_CLAMAV", "").strip() or None),
             log_level=overrides.get("log_level", env.get("STOWAGE_LOG_LEVEL", "info").lower()),
+            demo=overrides.get("demo", _boolean(env, "STOWAGE_DEMO", _boolean(env, "DEMO", False))),
             environment=source,
         )
 

@@ -5,8 +5,8 @@ Everything lies under ``.demo/`` and is made anew at every start.
 
 from __future__ import annotations
 
+import os
 import random
-import secrets
 import shutil
 import signal
 import socket
@@ -27,9 +27,8 @@ FOLDER = Path(__file__).resolve().parent.parent / ".demo"
 FILES = 320
 ALREADY_THERE = 48
 """So many are in the bucket from the start: something to compare and to skip."""
-USERNAME = "demo"
 BUCKET = "demo-files"
-ACTOR = Actor("demo", Role.ADMIN, "cli")
+ACTOR = Actor("demo-admin", Role.ADMIN, "cli")
 
 _KINDS = (
     ("photos/2024/harbour-{:03}.jpg", 80_000, 900_000),
@@ -52,12 +51,12 @@ def sample_files(seed: int = 7) -> dict[str, bytes]:
     return samples
 
 
-def prepare(settings: Settings, server: SeaweedFS, password: str) -> None:
+def prepare(settings: Settings, server: SeaweedFS) -> None:
     """Set the console up and fill both backends."""
     services = open_services(settings)
     try:
         server.client().create_bucket(Bucket=BUCKET)
-        services.setup.complete(None, USERNAME, password, actor=ACTOR)
+        services.setup.prepare_demo()
         services.backends.add(
             ACTOR,
             Draft(
@@ -102,14 +101,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
+    # For the processes that are started, too.
+    os.environ["STOWAGE_DEMO"] = "1"
     settings = Settings.from_env(instance=FOLDER / "instance", key_file=FOLDER / "instance" / "stowage.key")
     if settings.port and not _free(settings):
         settings = Settings.from_env(instance=settings.instance, key_file=settings.key_file, port=0)
-    password = secrets.token_urlsafe(9)
-    print("Starting the local S3 server and making sample files (about ten seconds) ...", flush=True)
+    print("Starting the local S3 server and making sample files ...", flush=True)
     with SeaweedFS(folder=FOLDER / "s3") as server:
-        prepare(settings, server, password)
-        print(f"Sign in as {USERNAME} with the password {password}", flush=True)
+        prepare(settings, server)
+        print("Choose on the sign-in page who you are; no password is needed.", flush=True)
         serve(settings, lambda line: print(line, flush=True))
 
 

@@ -112,7 +112,6 @@ SMALL = {
     "web/health.py": "a route without a session",
     "web/large_bodies.py": "one question, which the web server asks: a matter of security",
     "web/numbers.py": "numbers in addresses and forms, for pages and API",
-    "web/sign_in.py": "routes without a session",
 }
 
 

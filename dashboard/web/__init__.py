@@ -42,6 +42,7 @@ def register(app: Flask, services: Services) -> None:
     Raises ``guards.UndeclaredRoute`` if any route, ours or an extension's, does not declare who may use it.
     """
     app.extensions[context.EXTENSION] = services
+    services.setup.prepare_demo()
     app.config.update(
         SECRET_KEY=services.accounts.session_secret(),
         MAX_CONTENT_LENGTH=MAX_FORM_BYTES,
@@ -62,7 +63,9 @@ def register(app: Flask, services: Services) -> None:
     downloads.install(app)
     formatting.install(app)
     local_time.install(app)
-    app.jinja_env.globals.update(can=context.can, min_password_length=MIN_LENGTH)
+    app.jinja_env.globals.update(
+        can=context.can, min_password_length=MIN_LENGTH, demo_mode=services.settings.demo
+    )
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     for blueprint in (health.blueprint, setup.blueprint, sign_in.blueprint, link_routes.blueprint):

@@ -8,6 +8,7 @@ from flask import Blueprint, make_response, render_template, request
 from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput, StowageError
+from dashboard.services.people.passwords import suggested_username
 from dashboard.services.permissions import Permission
 from dashboard.storage.types import Secret
 from dashboard.web import sessions
@@ -61,5 +62,10 @@ def download() -> Response:
 
 
 def _form(code: str, username: str, error: StowageError | None) -> Response:
-    page = render_template("auth/setup.html", code=code[:64], username=username[:200], error=error)
+    """The form with what was typed. A name that cannot be one is replaced by the nearest that can; passwords
+    are not sent back, which the page says."""
+    corrected = suggested_username(username) if error and error.subject == "username" else username
+    page = render_template(
+        "auth/setup.html", code=code[:64], username=corrected[:200], typed=username[:200], error=error
+    )
     return make_response(page, 200 if error is None else STATUS[error.kind])

@@ -10,6 +10,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.services.permissions import Permission
 from dashboard.storage.types import Secret
 from dashboard.web import sessions
+from dashboard.web.context import address, services
 from dashboard.web.errors import STATUS, add_retry_after
 from dashboard.web.guards import Access, declare, local_path
 
@@ -23,7 +24,7 @@ def show() -> Response:
     after = local_path(request.args.get("next"))
     if current_user.is_authenticated:
         return redirect(after, 303)
-    return make_response(render_template("auth/sign_in.html", after=after, username="", error=None))
+    return make_response(_page(after))
 
 
 @blueprint.post("/sign-in")
@@ -38,9 +39,28 @@ def enter() -> Response:
         if error.kind in (Kind.INTERNAL, Kind.SEALED):
             raise
         status = STATUS[Kind.THROTTLED] if error.kind is Kind.THROTTLED else 401
-        page = render_template("auth/sign_in.html", after=after, username=username, error=error)
-        return add_retry_after(make_response(page, status), error)
+        return add_retry_after(make_response(_page(after, username, error), status), error)
     return redirect(after, 303)
+
+
+@blueprint.post("/sign-in/demo")
+@declare(Access.SIGN_IN)
+def enter_demo() -> Response:
+    """Sign in as a demo user, without a password. Only with ``STOWAGE_DEMO``."""
+    after = local_path(request.form.get("next"))
+    token = services().setup.demo.sign_in(request.form.get("username", "")[:200], address())
+    sessions.start_session(token)
+    return redirect(after, 303)
+
+
+def _page(after: str, username: str = "", error: StowageError | None = None) -> str:
+    return render_template(
+        "auth/sign_in.html",
+        after=after,
+        username=username,
+        error=error,
+        demo_users=services().setup.demo.list(),
+    )
 
 
 @blueprint.post("/sign-out")

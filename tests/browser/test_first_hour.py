@@ -72,7 +72,7 @@ def _set_up(console: ConsoleProcess, page: Page) -> None:
 
 
 def _fill_account(page: Page) -> None:
-    page.get_by_label("Your name").fill("maria")
+    page.get_by_label("User name").fill("maria")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password, again").fill(PASSWORD)
     page.get_by_role("button", name="Set up").click()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from dashboard.services.people.passwords import check_username, suggested_username
 from tests.web.conftest import ADMIN, PASSWORD, WebConsole, open_console
 
 
@@ -135,3 +138,40 @@ def test_a_new_password_signs_out_everywhere_but_here(tmp_path: Path) -> None:
     assert "signed out everywhere else" in here.get("/settings").text
     assert elsewhere.get("/settings").status_code == 303
     console.services.close()
+
+
+def test_setup_says_what_a_user_name_may_hold_before_and_proposes_one(fresh: WebConsole) -> None:
+    browser = fresh.browser()
+    code = fresh.services.setup.issue_code()
+    page = browser.get("/setup").text
+    assert "Letters, digits, dots, hyphens and underscores, no spaces" in page
+    # The browser itself refuses “Ann Smith” before anything is sent, so both passwords stay.
+    assert re.search(r'name="username"[^>]* pattern="\[A-Za-z0-9\._\\-\]\+"', page)
+    sent = browser.post("/setup", code=code, username="Ann Smith", password=PASSWORD, password_again=PASSWORD)
+    assert sent.status_code == 400
+    assert 'value="ann.smith"' in sent.text
+    assert "“ann.smith” is filled in instead of “Ann Smith”." in sent.text
+    assert f'value="{code}"' in sent.text
+    assert "Type both passwords again." in sent.text
+    assert PASSWORD not in sent.text
+    wrong = browser.post("/setup", code=code, username="ann.smith", password=PASSWORD, password_again="x")
+    assert "Type both passwords again." not in wrong.text
+    done = browser.post("/setup", code=code, username="Ann.Smith", password=PASSWORD, password_again=PASSWORD)
+    assert done.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("typed", "proposed"),
+    [
+        ("Ann Smith", "ann.smith"),
+        ("Zoë  Ågren-Núñez", "zoe.agren-nunez"),
+        ("<b>x</b>", "bxb"),
+        ("日本", ""),
+        ("a" * 300, "a" * 64),
+        ("..", ""),
+    ],
+)
+def test_a_user_name_is_proposed_that_is_accepted(typed: str, proposed: str) -> None:
+    assert suggested_username(typed) == proposed
+    if proposed:
+        assert check_username(proposed) == proposed

@@ -109,6 +109,14 @@ _BOOLEAN = ("true", "false")
 
 OWN: tuple[KnownVariable, ...] = (
     _own("log_level", "General", "What the log holds.", _NOW, choices=LOG_LEVELS),
+    _own(
+        "demo",
+        "General",
+        "Demo users whom anyone signs in as, without a password.",
+        _RESTART,
+        where=_COMMAND,
+        choices=_BOOLEAN,
+    ),
     _own("max_workers", "General", "Most objects that a migration copies at a time, 1 to 64.", _NOW),
     _own("host", "Network", "The address to listen on; 0.0.0.0 is every interface.", _RESTART),
     _own("port", "Network", "The port to listen on.", _RESTART),

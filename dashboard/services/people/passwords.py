@@ -132,10 +132,17 @@ def check_username(username: str) -> str:
     if not USERNAME.fullmatch(username):
         raise InvalidInput(
             "username",
-            "A username has 1 to 64 lowercase letters, digits, dots, hyphens or underscores.",
-            remedy="For example: ada.lovelace",
+            "A user name has letters, digits, dots, hyphens and underscores, at most 64 and no spaces.",
+            remedy=f"For example: {suggested_username(username) or 'ann.smith'}",
         )
     return username
+
+
+def suggested_username(text: str) -> str:
+    """The user name nearest to what somebody typed, such as “ann.smith” for “Ann Smith”; may be empty."""
+    plain = unicodedata.normalize("NFKD", text[:200]).lower()
+    letters = "".join("." if c.isspace() else c for c in plain if c.isspace() or USERNAME.fullmatch(c))
+    return re.sub(r"\.{2,}", ".", letters).strip(".")[:64]
 
 
 def check_password(password: Secret, username: str) -> None:

@@ -17,6 +17,7 @@ from dashboard.services.backends.checks import Checks
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys, RecoveryKey
 from dashboard.services.people.accounts import Accounts, has_accounts, new_user
+from dashboard.services.people.demo_users import DemoUsers, random_password
 from dashboard.services.people.passwords import to_secret
 from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings
@@ -51,6 +52,7 @@ class Setup:
         self._accounts = accounts
         self._backends = backends
         self._checks = checks
+        self.demo = DemoUsers(settings.demo, database, audit, accounts, self._complete_for_demo)
         # Accounts are never deleted, so what was set up once stays set up.
         self._complete = threading.Event()
 
@@ -63,6 +65,12 @@ class Setup:
                 return True
         self._complete.set()
         return False
+
+    def prepare_demo(self) -> None:
+        """Create the demo users, or disable those of an earlier start, as the settings say. A console that is
+        sealed stays as it is."""
+        if not self._keys.state().sealed:
+            self.demo.apply(setup_needed=self.needed())
 
     def issue_code(self) -> str:
         """Return a new one-time code of about 60 bits and store its hash. Older codes stop working."""
@@ -112,6 +120,9 @@ class Setup:
         # Local and fast, so that the first page shows it green without waiting for a runner.
         self._checks.check_backend(backend_id)
         return self._keys.recovery_key()
+
+    def _complete_for_demo(self, username: str) -> None:
+        self.complete(None, username, random_password(), actor=Actor(username, Role.ADMIN, "cli"))
 
     def _make_folder(self) -> str:
         folder = self._settings.instance / "files"

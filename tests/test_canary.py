@@ -117,7 +117,7 @@ def test_a_secret_typed_in_appears_nowhere_again(
             ),
             console.command("--debug", "backend", "count", "media", "--json"),
             console.command("migrations", "list", "--json"),
-            console.command("keys", "rotate"),
+            console.command("keys", "rotate", "--yes"),
         ]
         refused, passed = [1, 0, 1], [0] * 6
         assert [each.returncode for each in outputs] == refused + passed, [each.stderr for each in outputs]

@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "backup-and-restore.md").read_text(encoding="utf-8")
 def test_a_copy_taken_while_it_runs_comes_back_with_the_recovery_key(tmp_path: Path) -> None:
     original = tmp_path / "original"
     console = set_up(command_line(original), tmp_path / "other")
-    recovery_key = console("keys", "rotate", "--json").document["recovery_key"]
+    recovery_key = console("keys", "rotate", "--yes", "--json").document["recovery_key"]
     assert "stowage storage backup" in PAGE
     restored = tmp_path / "restored"
     # A connection that stays open keeps changes in the write-ahead log, as a running console does.

@@ -38,7 +38,7 @@ def test_rotating_shows_the_new_recovery_key_once_and_it_restores_a_lost_file(tm
     admin = console.browser()
     admin.sign_in(ADMIN)
     assert add_bucket(admin).status_code == 303
-    page = admin.post("/settings/keys/rotate")
+    page = admin.post("/settings/keys/rotate", confirm=PASSWORD)
     found = re.search(r'id="recovery-key">([A-Z0-9-]+)<', page.text)
     assert found
     assert found[1] not in admin.get("/settings/keys").text

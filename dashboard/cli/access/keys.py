@@ -32,12 +32,17 @@ def show_state(invocation: Invocation) -> int:
 
 
 @keys.command()
+@arguments.YES
 @pass_invocation
-def rotate(invocation: Invocation) -> None:
+def rotate(invocation: Invocation, yes: bool) -> int:
     """Seal every secret with a new key, while the console keeps running.
 
-    Prints the new recovery key. If it is interrupted, nothing is lost: run it again.
+    Asks first, because the present recovery key stops working. Prints the new one, once. If it is
+    interrupted, nothing is lost: run it again.
     """
+    question = "The present recovery key stops working, and the new one is printed once. Rotate the key?"
+    if not arguments.confirm(question, yes=yes):
+        return WITH_ERRORS
     rotation = invocation.services.keys.rotate(invocation.actor)
     out = invocation.out
     out.document(rotation)
@@ -45,6 +50,7 @@ def rotate(invocation: Invocation) -> None:
         out.say(f"Recovery key: {rotation.recovery_key}")
         out.note("Keep it somewhere else; the old recovery key no longer works.")
         out.note("Back up the new key file together with the database.")
+    return DONE
 
 
 @keys.command()

@@ -13,20 +13,20 @@ from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
 from dashboard.services.environment.environment_values import (
     BackupPlan,
+    Changes,
     EnvironmentState,
     Plan,
     VariableChange,
     VariableState,
 )
 from dashboard.services.environment.live_settings import LiveSettings, runner_report
+from dashboard.services.environment.sealed_drafts import Drafts
 from dashboard.services.environment.variables import KNOWN, Effect, KnownVariable, Where, known
 from dashboard.services.people.accounts import Accounts
 from dashboard.services.permissions import Actor, Permission
 from dashboard.settings import Settings, SettingsError
 from dashboard.storage.types import Secret
 
-Changes = Mapping[str, str | None]
-"""Values to set by name; None removes the variable."""
 Guard = Callable[[Settings], InvalidInput | None]
 """Says why settings must not be saved by this actor, if they must not."""
 
@@ -48,6 +48,7 @@ class EnvironmentEditor:
         self._live = live
         self._file = EnvFile(live.environment.file)
         self._backups = Backups(self._file)
+        self.drafts = Drafts(accounts.session_secret)
 
     def state(self, actor: Actor) -> EnvironmentState:
         """The file and all variables, without a secret. Raises ``DENIED`` for a file that cannot be read."""
@@ -276,13 +277,23 @@ class EnvironmentEditor:
         return VariableState(
             variable,
             value if variable.shows(value) else "",
-            variable.mask(counts) if source != "default" else "",
+            variable.mask(counts) if source != "default" else self._found(name),
             source,
             in_file,
             self._why_locked(actor, variable),
             pending,
             repeated,
         )
+
+    def _found(self, name: str) -> str:
+        """Where the console's own files are, if nothing says so."""
+        started = self._live.started
+        paths = {
+            "STOWAGE_INSTANCE": started.instance,
+            "STOWAGE_ENV_FILE": self._file.path,
+            "STOWAGE_KEY_FILE": started.key_file,
+        }
+        return str(paths.get(name, ""))
 
     def _why_locked(self, actor: Actor, variable: KnownVariable) -> str:
         name = variable.name

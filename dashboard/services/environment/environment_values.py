@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dashboard.envfile.backups import Backup
 from dashboard.errors import InvalidInput
 from dashboard.services.environment.live_settings import RunnerReport
 from dashboard.services.environment.variables import KnownVariable
+
+Changes = Mapping[str, str | None]
+"""Values to set by name; None removes the variable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,6 @@ from flask_admin import Admin
 from flask_admin.theme import Theme
 
 from dashboard.web.admin import layout
-from dashboard.web.admin.access.api_document import ApiDocument
-from dashboard.web.admin.access.keys import KeyPages
-from dashboard.web.admin.access.tokens import TokenPages
-from dashboard.web.admin.access.users import UserPages
 from dashboard.web.admin.activation import ActivationPages
 from dashboard.web.admin.audit import log_view
 from dashboard.web.admin.audit.audit_pages import AuditPages
@@ -29,7 +25,12 @@ from dashboard.web.admin.files.upload_policy_pages import UploadPolicyPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
 from dashboard.web.admin.overview import Overview
-from dashboard.web.admin.settings import SettingsPages
+from dashboard.web.admin.settings.account_pages import SettingsPages
+from dashboard.web.admin.settings.api_document import ApiDocument
+from dashboard.web.admin.settings.environment_pages import EnvironmentPages
+from dashboard.web.admin.settings.keys import KeyPages
+from dashboard.web.admin.settings.tokens import TokenPages
+from dashboard.web.admin.settings.users import UserPages
 
 BASE = "admin/base.html"
 
@@ -56,6 +57,7 @@ def install(app: Flask) -> None:
         OldFilesPage(),
         AuditPages(),
         SettingsPages(),
+        EnvironmentPages(),
         UploadPolicyPages(),
         UserPages(),
         KeyPages(),

@@ -89,7 +89,7 @@ class ApiDocument(Page):
         document = api_document()
         return str(
             self.render(
-                "admin/api_document.html",
+                "admin/settings/api_document.html",
                 about=document["info"]["description"],
                 tags=tags(document),
                 schemas=schemas(document),

@@ -60,7 +60,7 @@ class TokenPages(Page):
         everybody = can(Permission.USERS)
         return str(
             self.render(
-                "admin/tokens.html",
+                "admin/settings/tokens.html",
                 tokens=services().tokens.list(actor(), everybody=everybody),
                 everybody=everybody,
                 scopes=[(p, ACTION_PHRASES[p]) for p in Permission if p in TOKEN_SCOPES and can(p)],

@@ -58,7 +58,7 @@ class SettingsPages(Page):
         settings = services().settings
         return str(
             self.render(
-                "admin/settings.html",
+                "admin/settings/account.html",
                 error=error,
                 field=error.subject if error else "",
                 settings=settings,

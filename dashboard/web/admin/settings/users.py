@@ -74,7 +74,7 @@ class UserPages(Page):
     def _page(self, error: StowageError | None, username: str = "") -> str:
         return str(
             self.render(
-                "admin/users.html",
+                "admin/settings/users.html",
                 users=services().accounts.list(),
                 roles=ROLES,
                 role=request.form.get("role", Role.VIEWER.value),

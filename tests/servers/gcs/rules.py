@@ -194,6 +194,20 @@ def make_resource(
     return resource | {name: given[name] for name in _EDITABLE if name in given}
 
 
+def merge_patch(resource: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Change what a client may change of an object: null removes a field, or a name of its metadata."""
+    if unknown := given.keys() - set(_EDITABLE):
+        raise GoogleError(400, "invalid", f"Cannot change {sorted(unknown)}")
+    for name, value in given.items():
+        if isinstance(value, dict):
+            merged = {**resource.get(name, {}), **value}
+            value = {key: text for key, text in merged.items() if text is not None} or None
+        if value is None:
+            resource.pop(name, None)
+        else:
+            resource[name] = value
+
+
 def select_fields(page: dict[str, Any], fields: str) -> dict[str, Any]:
     """A partial response: top-level names, and ``items(...)``."""
     if not fields:

@@ -32,6 +32,7 @@ from tests.servers.gcs.rules import (
     error_body,
     is_signed_request,
     make_resource,
+    merge_patch,
     select_fields,
     verify_assertion,
 )
@@ -212,6 +213,8 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
                 self._get_object(bucket, name)
                 self.google.archive(bucket, name.encode())
                 self._send(204, b"", {})
+            case ["storage", "v1", "b", bucket, "o", name] if command == "PATCH":
+                self._patch(self._get_object(bucket, name))
             case ["upload", "storage", "v1", "b", bucket, "o"]:
                 self._upload(bucket)
             case _:
@@ -247,6 +250,15 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
             raise GoogleError.precondition()
         return stored
 
+    def _patch(self, stored: BucketObject) -> None:
+        """A merge patch (RFC 7396) of what can be changed; the generation stays."""
+        current, given = stored.resource, json.loads(self.body)
+        if self.query.get("ifMetagenerationMatch", current["metageneration"]) != current["metageneration"]:
+            raise GoogleError.precondition()
+        merge_patch(current, given)
+        current["metageneration"] = str(int(current["metageneration"]) + 1)
+        self._json(current)
+
     def _create_bucket(self) -> None:
         given = json.loads(self.body)
         if self.query.get("project") != PROJECT:
@@ -278,7 +290,7 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
     def _media(self, stored: BucketObject) -> None:
         resource, data = stored.resource, stored.data
         headers = {
-            "Content-Type": resource["contentType"],
+            "Content-Type": resource.get("contentType", "application/octet-stream"),
             "Cache-Control": resource.get("cacheControl", "private, max-age=0"),
             "X-Goog-Generation": resource["generation"],
             "X-Goog-Stored-Content-Length": resource["size"],

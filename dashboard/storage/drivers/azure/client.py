@@ -57,7 +57,7 @@ ATTEMPTS = 4
 _PAGE_SIZE = 1000
 _PAGE_SIZE_WITH_METADATA = 500
 _QUICK_SECONDS = 15.0
-_ATTRIBUTES = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
+ATTRIBUTES = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
 
 
 class AzureClient:
@@ -87,7 +87,7 @@ class AzureClient:
         """Write in one request. Returns the ETag and the hex MD5 that the service computed, if any.
         https://learn.microsoft.com/rest/api/storageservices/put-blob"""
         with translate_errors(self.context("write", key)):
-            response = self._blob(key).upload_blob(
+            response = self.blob(key).upload_blob(
                 data,
                 length=len(data),
                 overwrite=not create_only,
@@ -105,7 +105,7 @@ class AzureClient:
         with translate_errors(self.context("write", key)):
             # The SDK would compute the MD5 again.
             checked = {"Content-MD5": base64.b64encode(md5).decode()}
-            response = self._blob(key).stage_block(block, bytes(data), length=len(data), headers=checked)
+            response = self.blob(key).stage_block(block, bytes(data), length=len(data), headers=checked)
         stored = response.get("content_md5")
         return bytes(stored).hex() if stored else None
 
@@ -122,7 +122,7 @@ class AzureClient:
         https://learn.microsoft.com/rest/api/storageservices/put-block-list"""
         condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing} if create_only else {}
         with translate_errors(self.context("write", key)):
-            response = self._blob(key).commit_block_list(
+            response = self.blob(key).commit_block_list(
                 [BlobBlock(block) for block in blocks],
                 content_settings=_content_settings(attributes, md5),
                 metadata=encode_metadata(attributes.metadata) if attributes else None,
@@ -134,20 +134,20 @@ class AzureClient:
     def committed(self, key: str) -> list[tuple[str, int]]:
         """List the blocks of a blob: names and sizes in bytes."""
         with translate_errors(self.context("stat", key)):
-            blocks, _ = self._blob(key).get_block_list("committed")
+            blocks, _ = self.blob(key).get_block_list("committed")
         return [(block.id, block.size) for block in blocks]
 
     def head(self, key: str, operation: str = "stat") -> ObjectInfo:
         """Describe a blob. Raises ``NotFound``."""
         with translate_errors(self.context(operation, key)):
-            return _to_info(key, self._blob(key).get_blob_properties())
+            return _to_info(key, self.blob(key).get_blob_properties())
 
     def open(self, key: str, etag: str | None) -> tuple[ObjectInfo, Iterator[bytes]]:
         """Open a blob. Fetches the first 8 MiB at once and the others while the caller reads, all of one
         version. Raises ``Changed`` and ``NotFound``."""
         context = self.context("read", key)
         with translate_errors(context):
-            stream = self._blob(key).download_blob(max_concurrency=1, decompress=False, **_if_match(etag))
+            stream = self.blob(key).download_blob(max_concurrency=1, decompress=False, **_if_match(etag))
             sdk_chunks = stream.chunks()
 
         def chunks() -> Iterator[bytes]:
@@ -164,7 +164,7 @@ class AzureClient:
         """Read a range of one version. Raises ``RangeNotSatisfiable``, ``Changed`` and ``NotFound``.
         https://learn.microsoft.com/rest/api/storageservices/specifying-the-range-header-for-blob-service-operations"""
         with translate_errors(self.context("read", key)):
-            stream = self._blob(key).download_blob(
+            stream = self.blob(key).download_blob(
                 offset=start, length=length, max_concurrency=1, decompress=False, **_if_match(etag)
             )
             return check_length(key, stream.readall(), stream.size)
@@ -222,7 +222,7 @@ class AzureClient:
         """Delete a blob and its snapshots. Raises ``NotFound``, and ``Changed`` if the ETag is not
         ``if_etag``."""
         with translate_errors(self.context("delete", key)):
-            self._blob(key).delete_blob(delete_snapshots="include", **_if_match(if_etag))
+            self.blob(key).delete_blob(delete_snapshots="include", **_if_match(if_etag))
 
     def delete_batch(self, keys: Sequence[str]) -> tuple[RequestFailure | None, ...]:
         """Delete at most 256 blobs and their snapshots with one request. Returns the failure of each, None
@@ -248,8 +248,8 @@ class AzureClient:
         """Start a copy on the server within the account. Returns ``success`` or ``pending``.
         https://learn.microsoft.com/rest/api/storageservices/copy-blob"""
         with translate_errors(self.context("copy", key)):
-            response = self._blob(to).start_copy_from_url(
-                source._blob(key).url,
+            response = self.blob(to).start_copy_from_url(
+                source.blob(key).url,
                 source_etag=f'"{etag}"',
                 source_match_condition=MatchConditions.IfNotModified,
                 **self._tier(),
@@ -259,11 +259,11 @@ class AzureClient:
     def copy_status(self, key: str) -> str:
         """The status of the copy to this key."""
         with translate_errors(self.context("copy", key)):
-            return str(self._blob(key).get_blob_properties().copy.status)
+            return str(self.blob(key).get_blob_properties().copy.status)
 
     def blob_url(self, key: str) -> str:
         """The URL of a blob, without credentials."""
-        return str(self._blob(key).url.partition("?")[0])
+        return str(self.blob(key).url.partition("?")[0])
 
     def sas_url(self, key: str, permission: str, seconds: int) -> str:
         """The URL of a blob with a token for this blob only, valid for ``seconds``.
@@ -285,22 +285,22 @@ class AzureClient:
     def tags(self, key: str) -> dict[str, str]:
         """The index tags of a blob. https://learn.microsoft.com/rest/api/storageservices/get-blob-tags"""
         with translate_errors(self.context("tags", key)):
-            return dict(self._blob(key).get_blob_tags())
+            return dict(self.blob(key).get_blob_tags())
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace the index tags. https://learn.microsoft.com/rest/api/storageservices/set-blob-tags"""
         with translate_errors(self.context("tags", key)):
-            self._blob(key).set_blob_tags(dict(tags))
+            self.blob(key).set_blob_tags(dict(tags))
 
     def tier(self, key: str) -> str:
         """The access tier of a blob; empty if the account has none."""
         with translate_errors(self.context("stat", key)):
-            return str(self._blob(key).get_blob_properties().blob_tier or "")
+            return str(self.blob(key).get_blob_properties().blob_tier or "")
 
     def set_tier(self, key: str, tier: str) -> None:
         """Change the access tier. https://learn.microsoft.com/rest/api/storageservices/set-blob-tier"""
         with translate_errors(self.context("tier", key)):
-            self._blob(key).set_standard_blob_tier(StandardBlobTier(tier))
+            self.blob(key).set_standard_blob_tier(StandardBlobTier(tier))
 
     def _has_folders(self) -> bool:
         """Whether the account has a hierarchical namespace. Asks once; if the token may not ask, assumes not.
@@ -318,7 +318,8 @@ class AzureClient:
         """Close the connections. Idempotent."""
         self._session.close()
 
-    def _blob(self, key: str) -> BlobClient:
+    def blob(self, key: str) -> BlobClient:
+        """The SDK's client for one blob."""
         return self._container.get_blob_client(self.config.prefix + key)
 
     def _tier(self) -> dict[str, Any]:
@@ -327,7 +328,7 @@ class AzureClient:
 
 
 def _content_settings(attributes: Attributes | None, md5: bytes | None) -> ContentSettings:
-    named = {name: header_value_or_none(attributes, name) for name in _ATTRIBUTES}
+    named = {name: header_value_or_none(attributes, name) for name in ATTRIBUTES}
     return ContentSettings(**named, content_md5=bytearray(md5) if md5 else None)
 
 
@@ -342,7 +343,7 @@ def _to_info(key: str, properties: Any) -> ObjectInfo:
         version=etag,
         md5=bytes(settings.content_md5).hex() if settings.content_md5 else None,
         attributes=Attributes(
-            **{name: getattr(settings, name) or None for name in _ATTRIBUTES},
+            **{name: getattr(settings, name) or None for name in ATTRIBUTES},
             metadata=decode_metadata(properties.metadata or {}),
         ),
     )

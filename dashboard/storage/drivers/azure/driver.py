@@ -16,6 +16,7 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.azure.attributes import AzureAttributesMixin
 from dashboard.storage.drivers.azure.bucket_settings import AzureBucketSettingsMixin
 from dashboard.storage.drivers.azure.client import AzureClient
 from dashboard.storage.drivers.azure.config import AzureConfig, check_key
@@ -41,7 +42,9 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Writt
 _COPY_SECONDS = 900.0
 
 
-class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSettingsMixin):
+class AzureDriver(
+    AzureLinksAndTagsMixin, AzureAttributesMixin, AzureBatchDeleteMixin, AzureBucketSettingsMixin
+):
     """A container, or the part of it under a prefix. Thread-safe."""
 
     name = "azure"

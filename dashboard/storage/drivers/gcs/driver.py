@@ -18,6 +18,7 @@ from dashboard.storage.drivers.common.deleting import delete_unchanged
 from dashboard.storage.drivers.common.keys import entries_under
 from dashboard.storage.drivers.common.multipart import UploadThreads, WriteRequest
 from dashboard.storage.drivers.gcs.acl import GcsVisibilityMixin
+from dashboard.storage.drivers.gcs.attributes import GcsAttributesMixin
 from dashboard.storage.drivers.gcs.bucket_settings import GcsBucketSettingsMixin
 from dashboard.storage.drivers.gcs.client import GcsClient
 from dashboard.storage.drivers.gcs.config import GcsConfig, check_key
@@ -36,7 +37,12 @@ _SIGN_IN_SECONDS = 15.0
 
 
 class GcsDriver(
-    GcsLinksMixin, GcsVersionsMixin, GcsBucketSettingsMixin, GcsBatchDeleteMixin, GcsVisibilityMixin
+    GcsLinksMixin,
+    GcsVersionsMixin,
+    GcsAttributesMixin,
+    GcsBucketSettingsMixin,
+    GcsBatchDeleteMixin,
+    GcsVisibilityMixin,
 ):
     """A bucket, or the part of it under a prefix. Thread-safe."""
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from dashboard.errors import Kind
+from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.drivers.gcs.client import ATTEMPTS, JSON, GcsClient
 from dashboard.storage.drivers.gcs.digests import Crc32c, md5_hex, md5_text
 from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext, translate
@@ -40,7 +40,7 @@ _MAX_REWRITES_WITHOUT_PROGRESS = 100
 _FIELDS = "kind,nextPageToken,items(name,size,updated,generation)"
 # Without it Google decompresses stored content: https://cloud.google.com/storage/docs/transcoding
 _AS_STORED = {"accept-encoding": "gzip"}
-_ATTRIBUTE_FIELDS = {
+ATTRIBUTE_FIELDS = {
     "contentType": "content_type",
     "cacheControl": "cache_control",
     "contentDisposition": "content_disposition",
@@ -63,6 +63,7 @@ class StoredObject:
     info: ObjectInfo
     crc32c: str
     storage_class: str
+    metageneration: str = ""
 
 
 class Objects:
@@ -293,7 +294,7 @@ class Objects:
         """Google's resource for an object that is to be written. Omits attributes that no header can hold."""
         resource: dict[str, Any] = {"name": self._prefix + key, "contentType": "application/octet-stream"}
         if attributes is not None:
-            for field, name in _ATTRIBUTE_FIELDS.items():
+            for field, name in ATTRIBUTE_FIELDS.items():
                 value = getattr(attributes, name)
                 if value and _PRINTABLE.match(value):
                     resource[field] = value
@@ -327,11 +328,24 @@ class Objects:
                 version=generation,
                 md5=md5_hex(found.get("md5Hash", "")),
                 attributes=Attributes(
-                    **{name: found.get(field) or None for field, name in _ATTRIBUTE_FIELDS.items()},
+                    **{name: found.get(field) or None for field, name in ATTRIBUTE_FIELDS.items()},
                     metadata=dict(found.get("metadata") or {}),
                 ),
             )
-            return StoredObject(info, str(found["crc32c"]), str(found.get("storageClass", "")))
+            return StoredObject(
+                info,
+                str(found["crc32c"]),
+                str(found.get("storageClass", "")),
+                str(found.get("metageneration", "")),
+            )
+
+
+def check_attributes(attributes: Attributes) -> None:
+    """Raise ``InvalidInput`` for a header that Google would not store as it is."""
+    for name in ATTRIBUTE_FIELDS.values():
+        value = getattr(attributes, name)
+        if value and not _PRINTABLE.match(value):
+            raise InvalidInput(name, f"Google cannot store this as {name.replace('_', '-')}.")
 
 
 def copy_receipt(before: StoredObject, after: StoredObject) -> Written:

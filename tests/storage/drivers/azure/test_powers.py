@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,8 +19,9 @@ from azure.storage.blob import (
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.azure.driver import AzureDriver
-from dashboard.storage.errors import ContainerMissing, StorageError, Unsupported
+from dashboard.storage.errors import Changed, ContainerMissing, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
+from dashboard.storage.types import Attributes
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.drivers import azure_on
 from tests.servers.faults import FaultProxy
@@ -258,3 +260,57 @@ def test_azure_may_keep_versions_that_this_driver_does_not_show(driver: AzureDri
     with pytest.raises(Unsupported) as caught:
         Backend("b", driver).versions()
     assert "portal" in caught.value.reason
+
+
+# Headers and metadata
+
+OLD = Attributes("text/html", "no-cache", metadata={"old": "1", "kept": "2"})
+NEW = Attributes("text/plain", content_language="de", metadata={"kept": "zwei ü"})
+
+
+@pytest.mark.parametrize("which", ["comp=metadata", "comp=properties"])
+def test_attributes_change_once_even_if_an_answer_is_lost(
+    driver: AzureDriver, watched: AzureDriver, proxy: FaultProxy, which: str
+) -> None:
+    driver.put("a", b"x", attributes=OLD)
+    driver.set_tags("a", {"project": "x"})
+    before = driver.stat("a")
+    lost = proxy.lose_answer(method="PUT", key=which)
+    with suppress(StorageError):
+        watched.set_attributes("a", NEW, if_version=before.version)
+    assert lost.hits == 1
+    # Whatever was reported, repeating it completes it.
+    watched.set_attributes("a", NEW)
+    after = driver.stat("a")
+    assert (after.attributes, after.md5, after.size) == (NEW, before.md5, before.size)
+    assert driver.tags("a") == {"project": "x"}
+
+
+def test_attributes_of_a_blob_that_somebody_else_writes_meanwhile_stay(
+    driver: AzureDriver, watched: AzureDriver, proxy: FaultProxy
+) -> None:
+    driver.put("a", b"x", attributes=OLD)
+    proxy.then(lambda: driver.put("a", b"theirs", attributes=OLD), method="HEAD")
+    with pytest.raises(Changed):
+        watched.set_attributes("a", NEW)
+    assert driver.stat("a").attributes == OLD
+
+
+def test_metadata_that_were_changed_before_the_headers_failed_are_named(
+    driver: AzureDriver, watched: AzureDriver, proxy: FaultProxy
+) -> None:
+    driver.put("a", b"x", attributes=OLD)
+    proxy.answer(403, "", method="PUT", key="comp=properties", times=None)
+    with pytest.raises(StorageError) as caught:
+        watched.set_attributes("a", NEW)
+    assert caught.value.reason.startswith("The metadata were changed, but not the headers: ")
+    found = driver.stat("a").attributes
+    assert (found.content_type, found.metadata) == (OLD.content_type, NEW.metadata)
+
+
+def test_headers_that_no_response_can_have_are_refused(driver: AzureDriver) -> None:
+    driver.put("a", b"x", attributes=OLD)
+    with pytest.raises(InvalidInput) as caught:
+        driver.set_attributes("a", Attributes("text/plain\r\nx: y"))
+    assert caught.value.subject == "content_type"
+    assert driver.stat("a").attributes == OLD

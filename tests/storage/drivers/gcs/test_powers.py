@@ -12,8 +12,8 @@ import urllib3
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.gcs.driver import GcsDriver
-from dashboard.storage.errors import ContainerMissing, NotFound, StorageError, Unsupported
-from dashboard.storage.types import Visibility
+from dashboard.storage.errors import Changed, ContainerMissing, NotFound, StorageError, Unsupported
+from dashboard.storage.types import Attributes, Visibility
 from tests.servers.drivers import gcs_on
 from tests.servers.faults import FaultProxy
 from tests.servers.gcs.server import GoogleStorage
@@ -372,3 +372,43 @@ def test_a_key_that_may_not_read_permissions_is_reported(
     assert "Storage Object Admin" in caught.value.remedy
     with pytest.raises(NotFound):
         driver.set_visibility("nothing", Visibility.PRIVATE)
+
+
+# Headers and metadata
+
+OLD = Attributes("text/html", "no-cache", metadata={"old": "1", "kept": "2"})
+NEW = Attributes("text/plain", content_language="de", metadata={"kept": "zwei"})
+
+
+def test_attributes_change_once_even_if_the_answer_is_lost(
+    driver: GcsDriver, watched: GcsDriver, proxy: FaultProxy
+) -> None:
+    driver.put("a", b"x", attributes=OLD)
+    before = driver.stat("a")
+    lost = proxy.lose_answer(method="PATCH")
+    watched.set_attributes("a", NEW, if_version=before.version)
+    assert lost.hits == 1
+    assert (driver.stat("a").attributes, driver.stat("a").version) == (NEW, before.version)
+
+
+def test_attributes_that_somebody_else_changes_meanwhile_stay(
+    driver: GcsDriver, watched: GcsDriver, proxy: FaultProxy
+) -> None:
+    theirs = Attributes("image/png", metadata={"by": "them"})
+    driver.put("a", b"x", attributes=OLD)
+    proxy.then(lambda: driver.set_attributes("a", theirs), method="GET")
+    with pytest.raises(Changed):
+        watched.set_attributes("a", NEW)
+    assert driver.stat("a").attributes == theirs
+    proxy.then(lambda: driver.put("a", b"other", attributes=theirs), method="GET")
+    with pytest.raises(Changed):
+        watched.set_attributes("a", NEW)
+    assert get(driver, "a") == b"other"
+
+
+def test_headers_that_no_response_can_have_are_refused(driver: GcsDriver) -> None:
+    driver.put("a", b"x", attributes=OLD)
+    with pytest.raises(InvalidInput) as caught:
+        driver.set_attributes("a", Attributes("text/plain\r\nx: y"))
+    assert caught.value.subject == "content_type"
+    assert driver.stat("a").attributes == OLD

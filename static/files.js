@@ -562,7 +562,7 @@
     frame.className = image.className.replace("pending", "");
     if (sprite) {
       const symbol = sprite.closest("svg").cloneNode(true);
-      find("use", symbol).setAttribute("href", sprite.getAttribute("href").replace(/#.*/, "#image"));
+      find("use", symbol).setAttribute("href", sprite.getAttribute("href").replace(/#.*/, "#" + (image.dataset.icon || "image")));
       frame.append(symbol);
     }
     image.replaceWith(frame);

@@ -128,9 +128,9 @@ NAMING_DRIVERS = {
 
 # Names of modules by what they do in the package of a driver or wrapper: `s3/listing`, `webdav/listing`.
 ROLES = {
-    "bucket_settings", "client", "config", "deleting", "driver", "errors", "format", "keys", "listing",
-    "objects", "operations", "options", "powers", "session", "sign_in", "streams", "tokens", "tree", "type",
-    "versions", "writing",
+    "attributes", "bucket_settings", "client", "config", "deleting", "driver", "errors", "format", "keys",
+    "listing", "moving", "objects", "operations", "options", "powers", "session", "sign_in", "streams", "tokens", "tree",
+    "type", "versions", "writing",
 }  # fmt: skip
 HOMES_OF_ROLES = ("storage/drivers/", "storage/wrappers/")
 # Other names of more than one module, and why.

@@ -4,26 +4,32 @@ copy."""
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import BinaryIO
 
 from dashboard.errors import Kind, StowageError, TooMany
 from dashboard.media.derivatives import DerivativeStore, Thumbnail
+from dashboard.media.kinds import FileKind
 from dashboard.media.recipes import parse_recipe
 from dashboard.media.sandbox import MediaError, SandboxError
 from dashboard.services.backends.backends import Backends
 from dashboard.services.catalogue.catalogue import Catalogue, File, FileFacts
 from dashboard.services.files.conditions import Conditions, EntityTag, Outcome, decide
 from dashboard.services.files.copies import OpenFile
+from dashboard.services.files.file_details import CatalogueRow
 from dashboard.services.files.serving import Plan, Representation, Serving
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Attributes, ObjectInfo
 
 MAX_SOURCE_BYTES = 512 << 20
+MAX_READ_BYTES = 32 << 20
+"""Of a video or document that a page may show a picture of, although the whole file has to be read for it."""
 MAX_WAITING = 6
 """Requests that make thumbnails or wait for that, of 16 threads that also serve the pages."""
 _CHUNK_BYTES = 1 << 20
@@ -83,6 +89,18 @@ class Thumbnails:
             if not sha256:
                 self._remember(known, computed)
         return self._plan(found, key, conditions)
+
+    def offers(self, kind: FileKind, known: File | CatalogueRow, name: str) -> bool:
+        """Whether a page that shows many files shows this thumbnail: of images, and with their extras of
+        videos and PDFs that are small, or whose thumbnail was made before."""
+        if kind is FileKind.IMAGE:
+            return 0 < known.size <= MAX_SOURCE_BYTES
+        needed = {FileKind.VIDEO: "av", FileKind.DOCUMENT: "pypdfium2"}.get(kind, "")
+        if not needed or not known.size or not _is_installed(needed):
+            return False
+        if known.size <= MAX_READ_BYTES:
+            return True
+        return bool(known.sha256) and self._store.find(known.sha256, parse_recipe(name)) is not None
 
     def _remember(self, known: File, sha256: str) -> None:
         """Record the checksum of what was read, so that the next thumbnail needs no download: only if the
@@ -171,6 +189,12 @@ class Thumbnails:
             return Plan(decision, file, OpenFile(opened, decision.start, decision.length))
         opened.__exit__()
         return Plan(decision, file)
+
+
+@cache
+def _is_installed(module: str) -> bool:
+    """Whether a decoder of an extra is there; only the sandbox loads it."""
+    return importlib.util.find_spec(module) is not None
 
 
 def _chunks(plan: Plan) -> Iterator[bytes]:

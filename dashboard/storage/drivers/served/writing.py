@@ -108,7 +108,7 @@ class ServedWriting:
         old = session.stat(target)
         if old is not None and old.kind != "file":
             raise path_conflict_error(self._key, self._key)
-        if old is not None and (later := _distinct_mtime(old, stored)):
+        if old is not None and (later := distinct_mtime(old, stored)):
             session.set_modified(temporary, later)
         session.rename(temporary, target)
         self._has_temporary = False
@@ -149,7 +149,7 @@ class ServedWriting:
         self._discard()
 
 
-def _distinct_mtime(old: FileStat, new: FileStat) -> float | None:
+def distinct_mtime(old: FileStat, new: FileStat) -> float | None:
     """Return the modification time a new file needs to differ from the one it replaces; None if it differs.
     Servers count whole seconds, and two writes of the same size may happen within one."""
     if old.size != new.size or old.modified is None or new.modified is None:

@@ -15,6 +15,7 @@ from dashboard.storage.drivers.served.driver import ServedDriver
 from dashboard.storage.drivers.served.operations import Session
 from dashboard.storage.drivers.served.session_pool import SessionPool
 from dashboard.storage.drivers.sftp import ssh
+from dashboard.storage.drivers.sftp.moving import SftpMovingMixin
 from dashboard.storage.drivers.sftp.protocol import SftpProtocol
 from dashboard.storage.drivers.sftp.session import SftpSession
 from dashboard.storage.types import Secret
@@ -22,7 +23,7 @@ from dashboard.storage.types import Secret
 _NONE = Secret("")
 
 
-class SftpDriver(ServedDriver):
+class SftpDriver(SftpMovingMixin, ServedDriver):
     """Objects as files below one folder of an SFTP server. Thread-safe."""
 
     name = "sftp"

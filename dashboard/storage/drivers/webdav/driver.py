@@ -25,6 +25,7 @@ from dashboard.storage.drivers.webdav.config import (
 )
 from dashboard.storage.drivers.webdav.errors import ERRORS
 from dashboard.storage.drivers.webdav.listing import list_folder, require_size, strip_etag, walk
+from dashboard.storage.drivers.webdav.moving import WebDavMovingMixin
 from dashboard.storage.drivers.webdav.streams import WebDavReading
 from dashboard.storage.drivers.webdav.writing import WebDavWriting, Writer
 from dashboard.storage.drivers.webdav.xml import Resource, http_date
@@ -40,7 +41,7 @@ _COPY_SECONDS = 900.0
 """The server sends nothing while it copies."""
 
 
-class WebDavDriver(FolderPagesMixin):
+class WebDavDriver(WebDavMovingMixin, FolderPagesMixin):
     """A folder on a WebDAV server. Thread-safe."""
 
     name = "webdav"

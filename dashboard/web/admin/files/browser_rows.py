@@ -12,6 +12,7 @@ from dashboard.services.catalogue.file_values import File
 from dashboard.services.files.file_details import CatalogueRow
 from dashboard.services.files.folder_view import FileEntry
 from dashboard.web.admin.files.browser_view import FilesView, to_token
+from dashboard.web.context import services
 
 _ICONS = {
     FileKind.IMAGE: "image",
@@ -101,7 +102,6 @@ def _folder_row(view: FilesView, entry: FileEntry) -> ShownRow:
 def _file_row(view: FilesView, entry: FileEntry, known: File | None) -> ShownRow:
     looks = looks_of(entry.key)
     fits = known is not None and known.size == entry.size
-    pictured = fits and looks.kind is FileKind.IMAGE and bool(entry.size)
     folder = entry.key.removesuffix(entry.name)
     return ShownRow(
         key=entry.key,
@@ -115,8 +115,8 @@ def _file_row(view: FilesView, entry: FileEntry, known: File | None) -> ShownRow
         url=view.url(file=entry.key, after=view.after),
         pane_url=pane_url(view, entry.key),
         under=folder.removesuffix("/") if folder != view.folder else "",
-        thumb=thumbnail_url(known, "small") if pictured else "",
-        picture=thumbnail_url(known, "medium") if pictured else "",
+        thumb=picture_of(looks, known, "small") if fits else "",
+        picture=picture_of(looks, known, "medium") if fits else "",
         stamp=_clock(known.duration) if known is not None and fits and known.duration else "",
         current=entry.key == view.file,
     )
@@ -134,6 +134,15 @@ def thumbnail_url(known: File | CatalogueRow | None, name: str) -> str:
         return ""
     url = url_for("api_v1.file_contents_thumbnail", id=known.id, name=name)
     return f"{url}?v={known.sha256[:16]}" if known.sha256 else url
+
+
+def picture_of(looks: Looks, known: File | CatalogueRow | None, name: str) -> str:
+    """The address of a thumbnail that a page shows without being asked, or empty."""
+    # Of documents, only PDFs have pages that can be drawn here.
+    drawn = looks.kind is not FileKind.DOCUMENT or looks.icon == "pdf"
+    if known is None or not drawn or not services().thumbnails.offers(looks.kind, known, name):
+        return ""
+    return thumbnail_url(known, name)
 
 
 def _clock(seconds: float) -> str:

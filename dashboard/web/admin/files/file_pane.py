@@ -18,7 +18,7 @@ from dashboard.storage.driver import Driver, ReadsRanges
 from dashboard.storage.object_powers import Version
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import ObjectInfo
-from dashboard.web.admin.files.browser_rows import Looks, looks_of, pane_url, thumbnail_url
+from dashboard.web.admin.files.browser_rows import Looks, looks_of, pane_url, picture_of, thumbnail_url
 from dashboard.web.admin.files.browser_view import FilesView, to_token
 from dashboard.web.admin.files.file_edits import editable_parts
 from dashboard.web.context import actor, services
@@ -72,6 +72,7 @@ class ShownFile:
     content_url: str = ""
     download_url: str = ""
     preview_url: str = ""
+    poster_url: str = ""
     opens_inline: bool = False
     served: ServedBy = ServedBy("")
     modified: float | None = None
@@ -151,7 +152,8 @@ def _preview(view: FilesView, found: FileDetails, looks: Looks, row: CatalogueRo
         return {**values, "no_preview": "This file is empty."}
     kind, inline = content_type(info.key, info.attributes)
     if inline and content:
-        return {**values, "opens_inline": True, **_shown_inline(info, kind, row)}
+        poster = picture_of(looks, row, "large") if looks.kind is FileKind.VIDEO else ""
+        return {**values, "opens_inline": True, "poster_url": poster, **_shown_inline(info, kind, row)}
     if inline or looks.kind in _NO_TEXT:
         return values
     try:

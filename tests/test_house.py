@@ -87,6 +87,7 @@ SMALL = {
     "storage/django_files.py": "a name that programs have written down",
     "storage/drivers/*/type.py": "a driver's type, read without loading the driver",
     "storage/drivers/azure/deleting.py": "deleting many, as in gcs/ and s3/",
+    "storage/drivers/gcs/attributes.py": "headers and metadata, as in azure/",
     "storage/drivers/common/keys.py": "what drivers of every kind do with keys",
     "storage/drivers/common/locations.py": "read by types, without loading a driver",
     "storage/drivers/s3/credentials/botocore_logs.py": "needed by the signer of links, which loads no boto3",
@@ -129,8 +130,8 @@ NAMING_DRIVERS = {
 # Names of modules by what they do in the package of a driver or wrapper: `s3/listing`, `webdav/listing`.
 ROLES = {
     "attributes", "bucket_settings", "client", "config", "deleting", "driver", "errors", "format", "keys",
-    "listing", "moving", "objects", "operations", "options", "powers", "session", "sign_in", "streams", "tokens", "tree",
-    "type", "versions", "writing",
+    "listing", "moving", "objects", "operations", "options", "powers", "session", "sign_in", "streams",
+    "tokens", "tree", "type", "versions", "writing",
 }  # fmt: skip
 HOMES_OF_ROLES = ("storage/drivers/", "storage/wrappers/")
 # Other names of more than one module, and why.

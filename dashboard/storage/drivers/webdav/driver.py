@@ -25,7 +25,7 @@ from dashboard.storage.drivers.webdav.config import (
 )
 from dashboard.storage.drivers.webdav.errors import ERRORS
 from dashboard.storage.drivers.webdav.listing import list_folder, require_size, strip_etag, walk
-from dashboard.storage.drivers.webdav.moving import WebDavMovingMixin
+from dashboard.storage.drivers.webdav.moving import WebDavMovingMixin, same_version
 from dashboard.storage.drivers.webdav.streams import WebDavReading
 from dashboard.storage.drivers.webdav.writing import WebDavWriting, Writer
 from dashboard.storage.drivers.webdav.xml import Resource, http_date
@@ -80,7 +80,7 @@ class WebDavDriver(WebDavMovingMixin, FolderPagesMixin):
                 response = self._client.open("GET", path, context, headers=headers, accept=REDIRECTS)
             except Changed:
                 # lighttpd lists ETags but never matches them in conditional requests.
-                if not _same_version(self._stat(key, "read").version, if_version):
+                if not same_version(self._stat(key, "read").version, if_version):
                     raise
                 response = self._client.open("GET", path, context, accept=REDIRECTS)
         except StorageError as error:
@@ -103,7 +103,7 @@ class WebDavDriver(WebDavMovingMixin, FolderPagesMixin):
         check_key(key)
         check_range(start, length)
         info = self._stat(key, "read")
-        if if_version is not None and not _same_version(if_version, info.version):
+        if if_version is not None and not same_version(if_version, info.version):
             raise Changed(key)
         length = min(length, info.size - start)
         if length <= 0:
@@ -112,14 +112,14 @@ class WebDavDriver(WebDavMovingMixin, FolderPagesMixin):
         try:
             part = self._client.read_range(key, start, length, etag)
         except Changed:
-            if etag is None or not _same_version(self._stat(key, "read").version, info.version):
+            if etag is None or not same_version(self._stat(key, "read").version, info.version):
                 raise
             part = self._client.read_range(key, start, length, None)
             etag, if_version = None, info.version
         if (
             if_version is not None
             and etag is None
-            and not _same_version(self._stat(key, "read").version, if_version)
+            and not same_version(self._stat(key, "read").version, if_version)
         ):
             raise Changed(key)
         return check_length(key, part, length)
@@ -216,7 +216,7 @@ class WebDavDriver(WebDavMovingMixin, FolderPagesMixin):
         if not self._writer.name_probe.can_move_to(to):
             raise Unsupported("copy", f"{self._config.host} cannot move an object to “{to}”.")
         before = source._stat(key, "copy")
-        if if_version is not None and not _same_version(before.version, if_version):
+        if if_version is not None and not same_version(before.version, if_version):
             raise Changed(key, operation="copy")
         context = self._client.context("write", to)
         self._writer.make_folders(to, context)
@@ -225,7 +225,7 @@ class WebDavDriver(WebDavMovingMixin, FolderPagesMixin):
             there, here = source._config.path(key), self._config.path(temporary)
             self._client.transfer("COPY", there, here, context, overwrite=False, idle=_COPY_SECONDS)
             size = require_size(self._client.stat(temporary, context), context)
-            if not _same_version(source._stat(key, "copy").version, before.version):
+            if not same_version(source._stat(key, "copy").version, before.version):
                 raise Changed(key, operation="copy")
             self._writer.move(temporary, to, context, create_only=False)
         except BaseException:
@@ -341,7 +341,7 @@ class WebDavDriver(WebDavMovingMixin, FolderPagesMixin):
         info = _info(key, resource)
         if (
             if_version is not None
-            and not _same_version(if_version, info.version)
+            and not same_version(if_version, info.version)
             and if_version != _version_from_stat(resource)
         ):
             raise Changed(key)
@@ -368,18 +368,13 @@ class WebDavDriver(WebDavMovingMixin, FolderPagesMixin):
     def _has_changed(self, info: ObjectInfo) -> bool:
         after = _info(info.key, self._stat_file(info.key, "read"))
         current, before = (after.size, after.modified), (info.size, info.modified)
-        return current != before and not _same_version(after.version, info.version)
+        return current != before and not same_version(after.version, info.version)
 
     def _is_folder(self, key: str) -> bool:
         try:
             return self._client.stat(key, self._client.context("read", key)).folder
         except StorageError:
             return False
-
-
-def _same_version(version: str | None, other: str | None) -> bool:
-    """Whether two versions are the same, weak or not: Apache turns weak ETags into strong ones over time."""
-    return (version or "").removeprefix("W/") == (other or "").removeprefix("W/")
 
 
 def _info(key: str, resource: Resource) -> ObjectInfo:

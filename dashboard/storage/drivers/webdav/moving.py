@@ -27,7 +27,7 @@ class WebDavMovingMixin:
         the check of its version and the MOVE is moved with it."""
         check_key(to)
         before = self.stat(key)
-        if if_version is not None and before.version != if_version:
+        if if_version is not None and not same_version(before.version, if_version):
             raise Changed(key, operation="move")
         if not self._writer.name_probe.can_move_to(to):
             raise Unsupported("move", f"{self._config.host} cannot move an object to “{to}”.")
@@ -68,3 +68,8 @@ class WebDavMovingMixin:
             return self.stat(key)
         except NotFound:
             return None
+
+
+def same_version(version: str | None, other: str | None) -> bool:
+    """Whether two versions are the same, weak or not: Apache turns weak ETags into strong ones over time."""
+    return (version or "").removeprefix("W/") == (other or "").removeprefix("W/")

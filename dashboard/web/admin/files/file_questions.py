@@ -103,6 +103,7 @@ class FileQuestions(Page):
             folder = f"{to.strip('/')}/" if to.strip("/") else ""
             try:
                 if to_backend != view.backend:
+                    _require_same_folder(view, folder)
                     return self._to_backend(view, to_backend, chosen, on_taken, move=verb == "move")
                 if chosen.is_large_folder:
                     target = folder + chosen.keys[0].removesuffix("/").rpartition("/")[2] + "/"
@@ -220,6 +221,16 @@ class FileQuestions(Page):
             action_url=url_for(action or request.endpoint or "", name=view.backend),
         )
         return str(page), STATUS[error.kind] if error else 200
+
+
+def _require_same_folder(view: FilesView, folder: str) -> None:
+    """Refuse another folder than the files are in: a migration pairs both backends by their keys."""
+    if folder != view.folder:
+        raise InvalidInput(
+            "to",
+            "On the way to another backend files keep their names and folders.",
+            remedy="Leave the folder as it was, and move the files once they are there.",
+        )
 
 
 def _zip(view: FilesView) -> Response:

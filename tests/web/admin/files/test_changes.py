@@ -180,6 +180,9 @@ def test_files_go_to_another_backend_as_a_small_migration(
     console.services.backends.add(ADMIN, Draft(other.name, "local", {"root": str(other)}, {}))
     answer = admin.post(f"/browse/{folder.name}/selected", act="copy", key=["a.txt", "in/"])
     assert f'<option value="{other.name}">' in answer.text
+    refused = admin.post(f"/browse/{folder.name}/copy", key="a.txt", to="elsewhere", to_backend=other.name)
+    assert refused.status_code == 400
+    assert "files keep their names and folders" in sentences(refused.text)
     answer = admin.post(f"/browse/{folder.name}/copy", key=["a.txt", "in/"], to="", to_backend=other.name)
     assert re.fullmatch(r"/migrations/\d+", answer.headers["Location"])
     assert admin.get(answer.headers["Location"]).status_code == 200

@@ -115,40 +115,45 @@ def find_rows(
 
 def matching_rows(filters: FileFilters, backend_id: int | None) -> ColumnElement[bool]:
     """Return the condition for all rows that match."""
-    return and_(literal(value=True), *_conditions(filters, backend_id), *_ranges(filters))
+    ranges = [*_size_ranges(filters, _C.size), *_time_ranges(filters, _C.modified)]
+    return and_(literal(value=True), *_conditions(filters, backend_id), *ranges)
 
 
 def _stretches(filters: FileFilters, backend_id: int | None, sort: Sort) -> tuple[_Stretch, ...]:
     place: tuple[ColumnElement[Any], ...] = (_C.backend_id, _C.key)
-    ranges = _ranges(filters)
     match sort:
         case Sort.NAME:
             if backend_id is None:
-                return (_Stretch(place, ranges),)
-            return (_Stretch((_C.key,), (_C.backend_id == backend_id, *ranges)),)
+                return (_Stretch(place),)
+            return (_Stretch((_C.key,), (_C.backend_id == backend_id,)),)
         case Sort.SIZE:
-            return (_Stretch((_C.size, *place), ranges),)
+            return (_Stretch((_C.size, *place), tuple(_size_ranges(filters, _C.size))),)
         case Sort.MODIFIED:
-            known = _Stretch((_C.modified, *place), (_C.modified.is_not(None), *ranges))
-            return known, _Stretch(place, (_C.modified.is_(None), *ranges))
+            times = _time_ranges(filters, _C.modified)
+            known = _Stretch((_C.modified, *place), (_C.modified.is_not(None), *times))
+            return known, _Stretch(place, (_C.modified.is_(None), *times))
 
 
-def _ranges(filters: FileFilters) -> tuple[ColumnElement[bool], ...]:
-    """Conditions that may narrow the index that a stretch uses."""
+def _size_ranges(filters: FileFilters, size: ColumnElement[Any]) -> list[ColumnElement[bool]]:
     ranges: list[ColumnElement[bool]] = []
     if filters.min_size is not None:
-        ranges.append(_C.size >= filters.min_size)
+        ranges.append(size >= filters.min_size)
     if filters.max_size is not None:
-        ranges.append(_C.size <= filters.max_size)
+        ranges.append(size <= filters.max_size)
+    return ranges
+
+
+def _time_ranges(filters: FileFilters, modified: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+    ranges: list[ColumnElement[bool]] = []
     if filters.modified_after is not None:
-        ranges.append(_C.modified >= filters.modified_after)
+        ranges.append(modified >= filters.modified_after)
     if filters.modified_before is not None:
-        ranges.append(_C.modified < filters.modified_before)
+        ranges.append(modified < filters.modified_before)
     if filters.max_age is not None:
-        ranges.append(_C.modified >= time.time() - filters.max_age)
+        ranges.append(modified >= time.time() - filters.max_age)
     if filters.min_age is not None:
-        ranges.append(_C.modified <= time.time() - filters.min_age)
-    return tuple(ranges)
+        ranges.append(modified <= time.time() - filters.min_age)
+    return ranges
 
 
 def _conditions(filters: FileFilters, backend_id: int | None) -> list[ColumnElement[bool]]:
@@ -156,6 +161,9 @@ def _conditions(filters: FileFilters, backend_id: int | None) -> list[ColumnElem
     if backend_id is not None:
         # The unary plus keeps SQLite from leaving the index of the order for that of the backend.
         wanted.append(_C.backend_id.op("+")(0) == backend_id)
+    # Likewise: in the order of names, an index of sizes would have to be sorted for every page.
+    wanted += _size_ranges(filters, _C.size.op("+")(0))
+    wanted += _time_ranges(filters, _C.modified.op("+")(0))
     if filters.name:
         pattern = re.sub(r"([%_\\])", r"\\\1", filters.name)
         wanted.append(_KEY_AS_TEXT.like(_as_text(f"%{pattern}%"), escape="\\"))

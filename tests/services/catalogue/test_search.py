@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.catalogue import search
@@ -294,3 +295,24 @@ def test_searches_are_limited_in_number(services: Services, monkeypatch: pytest.
     with pytest.raises(StowageError) as raised:
         services.saved_searches.save(ADMIN, "c", FileFilters())
     assert raised.value.kind is Kind.CONFLICT
+
+
+def test_no_page_sorts_what_it_examines(catalogue: Catalogue, services: Services) -> None:
+    sent = list[tuple[str, Any]]()
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            sent.append((statement, parameters))
+
+    engine = services.database.work
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        for filters, _ in MATCHES.values():
+            for sort in Sort if not filters.checksum else ():
+                catalogue.search(filters, sort=sort, limit=9)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    with services.database.work_read() as connection:
+        for statement, parameters in dict(sent).items():
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            assert not any("TEMP B-TREE" in str(row[-1]) for row in plan), (statement, plan)

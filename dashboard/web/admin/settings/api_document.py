@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flask import current_app, render_template
+from markupsafe import Markup
+
 from dashboard.services.permissions import Permission
 from dashboard.web.admin.page import Page, route
 from dashboard.web.context import api_document
 
 Json = Mapping[str, Any]
 
+_EXTENSION = "stowage.api_reference"
 _SCHEMAS = "#/components/schemas/"
 
 
@@ -86,15 +90,24 @@ class ApiDocument(Page):
     @route("", Permission.VIEW)
     def index(self) -> str:
         """Every route of the API, by resource."""
+        return str(self.render("admin/settings/api_document.html", reference=_reference()))
+
+
+def _reference() -> Markup:
+    """The document as HTML, which is the same for everybody: made once for an application."""
+    made: Markup | None = current_app.extensions.get(_EXTENSION)
+    if made is None:
         document = api_document()
-        return str(
-            self.render(
-                "admin/settings/api_document.html",
+        made = Markup(  # noqa: S704  # what the template has escaped
+            render_template(
+                "admin/settings/api_reference.html",
                 about=document["info"]["description"],
                 tags=tags(document),
                 schemas=schemas(document),
             )
         )
+        current_app.extensions[_EXTENSION] = made
+    return made
 
 
 def tags(document: Json) -> tuple[ShownTag, ...]:

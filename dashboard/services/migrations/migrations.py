@@ -50,6 +50,7 @@ from dashboard.services.migrations.spec import (
     to_json,
 )
 from dashboard.services.migrations.sql_ledger import SqlLedger
+from dashboard.services.migrations.watched_progress import WatchedProgress
 from dashboard.services.permissions import Actor, Permission
 
 MAX_ROWS = 1000
@@ -64,6 +65,7 @@ class Migrations:
         self._audit = audit
         self._ledgers = LedgerQueries(database)
         self._search = LedgerSearch(database)
+        self._watched = WatchedProgress(database, self._read_progress)
 
     # ---- requests
 
@@ -171,7 +173,11 @@ class Migrations:
     # ---- watching
 
     def progress(self, migration_id: int) -> Progress:
-        """Return its progress. Cheap enough for polling. Raises ``NOT_FOUND``."""
+        """Return its progress, for polling: figures of a running migration may be a second old. Raises
+        ``NOT_FOUND``."""
+        return self._watched.get(migration_id)
+
+    def _read_progress(self, migration_id: int) -> Progress:
         with self._database.read() as session:
             row = get_row(session, migration_id)
             waiting = is_waiting_for_runner(session, row)

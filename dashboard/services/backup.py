@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard.errors import Kind, StowageError
+from dashboard.models.console import Setting
+from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
 from dashboard.settings import Settings
 
+LAST_BACKUP = "last_backup_at"
 PAGES_PER_STEP = 4096
 """16 MiB; between two steps, writers get their turn."""
 
@@ -27,8 +31,9 @@ class BackedUp:
 class DatabaseBackup:
     """Thread-safe."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
+        self._database = database
 
     def write(self, actor: Actor, folder: Path) -> tuple[BackedUp, ...]:
         """Copy both databases into a folder, which is created, readable by its owner only. Each copy is one
@@ -46,11 +51,14 @@ class DatabaseBackup:
                 if (folder / source.name).exists():
                     reason = f"“{folder}” already holds “{source.name}”."
                     raise _refusal(Kind.CONFLICT, reason, "Name another folder.")
-            return tuple(_copy(source, folder / source.name) for source in sources)
+            copied = tuple(_copy(source, folder / source.name) for source in sources)
         except (OSError, sqlite3.Error) as error:
             cause = getattr(error, "strerror", None) or str(error)
             reason = f"The copy in “{folder}” failed: {cause}."
             raise _refusal(Kind.DENIED, reason, "Check the folder and its free space.") from error
+        with self._database.write() as session:
+            session.merge(Setting(key=LAST_BACKUP, value=f"{time.time():.0f}"))
+        return copied
 
 
 def _copy(source: Path, target: Path) -> BackedUp:

@@ -60,6 +60,7 @@ from dashboard.services.people.setup import Setup
 from dashboard.services.people.tokens import Tokens
 from dashboard.services.runner import Runner
 from dashboard.services.switching.activation import Activation
+from dashboard.services.upkeep.upkeep import Upkeep
 from dashboard.settings import Settings
 from dashboard.storage.registry import MachinePolicy
 from dashboard.vault.keyring import KeyFile
@@ -104,6 +105,7 @@ class Services:
     thumbnails: Thumbnails
     runner: Runner
     backup: DatabaseBackup
+    upkeep: Upkeep
     environment: EnvironmentEditor
 
     @property
@@ -155,8 +157,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     jobs = Jobs(database)
     uploads = _compose_uploads(settings, database, audit, backends, catalogue)
     cleanup = _compose_cleanup(database, audit, backends, uploads.processing.derivatives)
-    writes = FileWrites(database, audit, backends)
-    serving = Serving(database, backends)
+    writes, serving = FileWrites(database, audit, backends), Serving(database, backends)
     deletions = Deletions(writes, catalogue)
     folder_changes = FolderChanges(writes, catalogue, deletions)
     handler = MigrationHandler(database, audit, backends, max_workers=settings.max_workers)
@@ -175,7 +176,8 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         status=status,
         checks=checks,
         activation=activation,
-        backup=DatabaseBackup(settings),
+        backup=DatabaseBackup(settings, database),
+        upkeep=Upkeep(settings, database),
         probes=Probes(database, audit, backends, status),
         bucket_settings=BucketSettings(database, audit, backends),
         migrations=migrations,

@@ -224,12 +224,12 @@ def test_the_overview_shows_what_waits_to_be_sent_home(
     console.services.backends.fallback_order(ADMIN, ["spare"])
     (tmp_path / "home").rename(tmp_path / "away")
     console.services.backends.driver("home").put("a", b"hello")
-    assert "1 object is waiting to be written back to home." in admin.get("/").text
+    assert "1 object waits in spare to be written back to home" in admin.get("/").text
     (tmp_path / "away").rename(tmp_path / "home")
     (tmp_path / "home" / "a").write_bytes(b"newer")
     console.services.write_back.run(console.services.backends.get("home").id, lambda: False)
     page = admin.get("/").text
-    assert "Objects for home were overtaken: 1." in page
+    assert "Objects for home were overtaken: 1" in page
     assert ".stowage-waiting/" in page
     console.services.write_back.dismiss(ADMIN, "home")
     assert "overtaken" not in admin.get("/").text

@@ -24,7 +24,7 @@ from dashboard.web.admin.files.search_pages import SearchPages
 from dashboard.web.admin.files.upload_policy_pages import UploadPolicyPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
-from dashboard.web.admin.overview import Overview
+from dashboard.web.admin.overview.overview_page import Overview
 from dashboard.web.admin.settings.account_pages import SettingsPages
 from dashboard.web.admin.settings.api_document import ApiDocument
 from dashboard.web.admin.settings.environment_pages import EnvironmentPages

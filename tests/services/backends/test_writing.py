@@ -15,7 +15,7 @@ from dashboard.storage.errors import StorageError
 from tests.services.console import ADMIN, ServiceConsole
 
 
-class Refusals:
+class WriteRefusals:
     """What the next writes meet, and how many there were."""
 
     kind: Kind | None = None
@@ -23,8 +23,8 @@ class Refusals:
 
 
 @pytest.fixture
-def refusals(monkeypatch: pytest.MonkeyPatch) -> Refusals:
-    state, put = Refusals(), LocalDriver.put
+def refusals(monkeypatch: pytest.MonkeyPatch) -> WriteRefusals:
+    state, put = WriteRefusals(), LocalDriver.put
 
     def refused(self: LocalDriver, key: str, data: Any, **options: Any) -> Any:
         state.writes += 1
@@ -43,7 +43,7 @@ def add(console: ServiceConsole, folder: Path, **options: str) -> int:
 
 
 def test_a_place_that_denies_writes_is_read_only_until_it_does_not(
-    console: ServiceConsole, tmp_path: Path, refusals: Refusals
+    console: ServiceConsole, tmp_path: Path, refusals: WriteRefusals
 ) -> None:
     services = console.services
     backend = add(console, tmp_path / "media")
@@ -64,7 +64,7 @@ def test_a_place_that_denies_writes_is_read_only_until_it_does_not(
 
 
 def test_a_full_place_is_degraded_and_asked_again(
-    console: ServiceConsole, tmp_path: Path, refusals: Refusals
+    console: ServiceConsole, tmp_path: Path, refusals: WriteRefusals
 ) -> None:
     backend = add(console, tmp_path / "media")
     refusals.kind = Kind.FULL
@@ -78,7 +78,7 @@ def test_a_full_place_is_degraded_and_asked_again(
 
 
 def test_a_backend_that_is_meant_to_be_read_only_is_never_written_to(
-    console: ServiceConsole, tmp_path: Path, refusals: Refusals
+    console: ServiceConsole, tmp_path: Path, refusals: WriteRefusals
 ) -> None:
     backend = add(console, tmp_path / "media", read_only="true")
     assert console.services.checks.check_backend(backend)

@@ -1,0 +1,195 @@
+"""What a console needs from time to time: free disk space, a fresh key, a backup, sound databases."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from dashboard.models.console import AuditEntry, Setting, User
+from dashboard.services.backends.status import Badge
+from dashboard.services.backends.values import BackendInfo
+from dashboard.services.backup import LAST_BACKUP
+from dashboard.services.database import Database
+from dashboard.settings import Settings
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.timeouts import call_with_timeout
+from dashboard.storage.registry import location
+
+LAST_CHECK = "database_checked"
+KEY_DAYS, BACKUP_DAYS = 90, 7
+"""After how many days a key should be rotated, and the databases be backed up again."""
+NEARLY_FULL, FULL = 0.90, 0.97
+"""Used parts of a disk from which on that is said, and said as an error."""
+CHECK_SECONDS = 86_400.0
+"""Seconds between two integrity checks of the databases."""
+
+_DISK_SECONDS = 1.0
+_KEPT_SECONDS = 30.0
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpace:
+    """A file system of this machine, and what is stored there. Sizes in bytes; ``backends`` are names."""
+
+    name: str
+    path: str
+    total: int
+    free: int
+    backends: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> float:
+        """The part that programs without special rights cannot use any more, 0 to 1."""
+        return 1 - self.free / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFile:
+    """One of the databases: sizes in bytes, and when it was last found sound (None: never checked)."""
+
+    name: str
+    size: int
+    wal: int
+    milliseconds: float
+    checked_at: float | None
+    problem: str
+
+
+class Upkeep:
+    """Thread-safe. Times in seconds since the epoch."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._lock = threading.Lock()
+        self._disks: tuple[float, tuple[str, ...], tuple[DiskSpace, ...]] = (-_KEPT_SECONDS, (), ())
+
+    def key_since(self) -> float | None:
+        """When the key was last rotated or, before that, made with the first user; None before setup."""
+        rotated = select(func.max(AuditEntry.at)).where(AuditEntry.action == "keys.rotate")
+        with self._database.read() as session:
+            return session.scalar(rotated) or session.scalar(select(func.min(User.created_at)))
+
+    def backup_at(self) -> float | None:
+        """When ``stowage storage backup`` last finished."""
+        with self._database.read() as session:
+            value = session.scalar(select(Setting.value).where(Setting.key == LAST_BACKUP))
+        return float(value) if value else None
+
+    def backup_due_since(self) -> float | None:
+        """Since when a backup is overdue, or None. A new console has a week for its first."""
+        last = self.backup_at()
+        if last is None:
+            with self._database.read() as session:
+                last = session.scalar(select(func.min(User.created_at)))
+        due = last + BACKUP_DAYS * _DAY if last is not None else None
+        return due if due is not None and due < time.time() else None
+
+    def disks(self, backends: Iterable[BackendInfo]) -> tuple[DiskSpace, ...]:
+        """The file systems with the databases and with the folders of these backends, each once, the fullest
+        first. A folder that does not answer within a second, or is down, is left out. Kept for half a
+        minute."""
+        folders = {"": str(self._settings.instance)}
+        for backend in backends:
+            where = location(backend.driver, backend.options)
+            if not where.server and where.path and backend.status.badge is not Badge.DOWN:
+                folders[backend.name] = f"/{where.path.strip('/')}"
+        names = tuple(folders)
+        with self._lock:
+            at, known, disks = self._disks
+            if known == names and time.monotonic() - at < _KEPT_SECONDS:
+                return disks
+        found = _measure(folders)
+        with self._lock:
+            self._disks = time.monotonic(), names, found
+        return found
+
+    def databases(self) -> tuple[DatabaseFile, ...]:
+        """Both databases as they are now."""
+        with self._database.read() as session:
+            value = session.scalar(select(Setting.value).where(Setting.key == LAST_CHECK)) or ""
+        checked_at, _, problem = value.partition(" ")
+        at = float(checked_at) if checked_at else None
+        return tuple(
+            DatabaseFile(path.name, _size(path), _size(Path(f"{path}-wal")), _response(path), at, problem)
+            for path in (self._settings.database, self._settings.work_database)
+        )
+
+    def check_databases(self, *, now: float | None = None) -> bool:
+        """Look for damage in both databases if the last time is a day ago; return whether it was done. Reads
+        all of the main database and the structure of the other."""
+        moment = time.time() if now is None else now
+        with self._database.read() as session:
+            value = session.scalar(select(Setting.value).where(Setting.key == LAST_CHECK)) or "0"
+        if moment - float(value.partition(" ")[0]) < CHECK_SECONDS:
+            return False
+        paths = (self._settings.database, self._settings.work_database)
+        problems = [f"{path.name}: {problem}" for path in paths if (problem := _damage(path))]
+        with self._database.write() as session:
+            session.merge(Setting(key=LAST_CHECK, value=f"{moment:.0f} {'; '.join(problems)}".strip()))
+        return True
+
+
+def _damage(path: Path) -> str:
+    """The first problem that SQLite finds, or nothing."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
+            found: Sequence[str] = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        return str(error)[:200]
+    return "" if found and found[0] == "ok" else str(found[0] if found else "no answer")[:200]
+
+
+def _response(path: Path) -> float:
+    began = time.monotonic()
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        return -1.0
+    return (time.monotonic() - began) * 1000
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _measure(folders: dict[str, str]) -> tuple[DiskSpace, ...]:
+    found: dict[int, DiskSpace] = {}
+    for name, path in folders.items():
+        measured = _space(path)
+        if measured is None:
+            continue
+        device, total, free = measured
+        known = found.get(device)
+        if known is None:
+            label = name or "Databases and ledgers"
+            found[device] = DiskSpace(label, path, total, free, (name,) if name else ())
+        elif name:
+            found[device] = DiskSpace(known.name, known.path, total, free, (*known.backends, name))
+    return tuple(sorted(found.values(), key=lambda disk: -disk.used))
+
+
+def _space(path: str) -> tuple[int, int, int] | None:
+    def look() -> tuple[int, int, int]:
+        space = shutil.disk_usage(path)
+        return os.stat(path).st_dev, space.used + space.free, space.free
+
+    try:
+        # A network share that has gone away would hang.
+        return call_with_timeout(look, _DISK_SECONDS, lambda: False)
+    except (OSError, StorageError):
+        return None

@@ -1,0 +1,236 @@
+"""What needs attention, one row for each cause: what is wrong, since when, what to do. Pure.
+
+What follows from a cause is told beneath it and nowhere else: a migration that stopped because its
+destination is down is no second row. Worst first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from flask import url_for
+
+from dashboard.migration.types import Outcome, Progress, State
+from dashboard.services.backends.backends import BackendInfo
+from dashboard.services.backends.values import Summary
+from dashboard.services.fallback.write_back import Backlog
+from dashboard.services.files.fallback_reads import FallbackReadCount
+from dashboard.services.text import size
+from dashboard.services.upkeep.upkeep import FULL, KEY_DAYS, NEARLY_FULL, DiskSpace
+from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
+
+FORGOTTEN_AFTER = 7 * 86_400
+SHOWN = 4
+"""Rows before “3 more”."""
+MAX_FOLLOWS = 8
+
+_RANK = {"bad": 0, "warn": 1, "info": 2}
+_DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One row. ``key`` tells it from others; ``mark`` changes with what it says, so that a dismissed row
+    comes back when it is another one."""
+
+    key: str
+    tone: str
+    title: str
+    text: str
+    action: str
+    url: str
+    since: float | None = None
+    follows: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """A digest of what it says. Figures in the text and in what follows do not count."""
+        parts = [self.tone, self.title, *(_DIGITS.sub("", part) for part in (self.text, *self.follows))]
+        return hashlib.sha256("\0".join([self.key, *parts]).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that may need attention. Times in seconds since the epoch."""
+
+    backends: Summary
+    migrations: Sequence[Progress] = ()
+    runner_alive: bool = True
+    backlogs: Sequence[Backlog] = ()
+    fallback_reads: Sequence[FallbackReadCount] = ()
+    since: Mapping[int, float] = field(default_factory=dict)
+    disks: Sequence[DiskSpace] = ()
+    per_day: Mapping[str, float] = field(default_factory=dict)
+    """Bytes a day by which backends grow, by name."""
+    key_since: float | None = None
+    backup_at: float | None = None
+    backup_due_since: float | None = None
+
+
+def causes(facts: Facts) -> tuple[Cause, ...]:
+    """All of them, worst first."""
+    worst = [_of_backend(backend, facts.since.get(backend.id)) for backend in facts.backends.worst]
+    rows = {cause.key: cause for cause in worst}
+    for cause in (*_of_disks(facts), *_of_upkeep(facts), *_of_runner(facts)):
+        rows[cause.key] = cause
+    for p in _latest(facts.migrations):
+        found = _of_migration(p)
+        stopped = p.state is not State.FINISHED
+        if found is not None and not _fold(rows, (p.source, p.destination), found, stopped):
+            rows[found.key] = found
+    for backlog in facts.backlogs:
+        for cause in _of_backlog(backlog):
+            if not _fold(rows, (backlog.home,), cause, cause.tone != "bad"):
+                rows[cause.key] = cause
+    for count in facts.fallback_reads:
+        cause = _of_fallback_reads(count)
+        if not _fold(rows, (count.home,), cause, True):
+            rows[cause.key] = cause
+    others = facts.backends.failing - len(facts.backends.worst)
+    if others > 0:
+        rows["others"] = Cause(
+            "others",
+            "warn",
+            f"{others:,} more {'backend is' if others == 1 else 'backends are'} not healthy",
+            "They are marked in the list of backends.",
+            "See the backends",
+            url_for("backends.index"),
+        )
+    return tuple(sorted(rows.values(), key=lambda cause: _RANK[cause.tone]))
+
+
+def _fold(rows: dict[str, Cause], names: Sequence[str], cause: Cause, may: bool) -> bool:
+    """Put a cause beneath the trouble of one of these backends; return whether there is one."""
+    above = next((key for name in names if (key := f"backend:{name}") in rows), None)
+    if above is None or not may:
+        return False
+    if len(rows[above].follows) < MAX_FOLLOWS:
+        rows[above] = replace(rows[above], follows=(*rows[above].follows, cause.title))
+    return True
+
+
+def _of_backend(backend: BackendInfo, since: float | None) -> Cause:
+    status = backend.status
+    title, tone = {
+        "down": (f"{backend.name} is down", "bad"),
+        "read_only": (f"{backend.name} cannot be written to", "bad" if backend.active else "warn"),
+    }.get(status.badge, (f"{backend.name} does not work as it should", "warn"))
+    text = " ".join(part for part in (status.message, status.remedy) if part)
+    url = url_for("backends.show", name=backend.name, _anchor="test")
+    return Cause(f"backend:{backend.name}", tone, title, text, "See the check", url, since)
+
+
+def _of_disks(facts: Facts) -> list[Cause]:
+    found = []
+    for disk in facts.disks:
+        if disk.used < NEARLY_FULL:
+            continue
+        grows = sum(max(facts.per_day.get(name, 0.0), 0.0) for name in disk.backends)
+        days = f", enough for about {disk.free / grows:.0f} days at the present growth" if grows >= 1 else ""
+        found.append(
+            Cause(
+                f"disk:{disk.path}",
+                "bad" if disk.used >= FULL else "warn",
+                f"The disk of {disk.name} is {disk.used * 100:.0f} % full",
+                f"{size(disk.free)} are free at {disk.path}{days}. Free some space, or move files elsewhere.",
+                "See the disks",
+                url_for("overview.index", _anchor="disks"),
+            )
+        )
+    return found
+
+
+def _of_upkeep(facts: Facts) -> list[Cause]:
+    found, now = [], time.time()
+    if facts.key_since is not None and (days := (now - facts.key_since) / 86_400) > KEY_DAYS:
+        found.append(
+            Cause(
+                "key", "info", "The key should be rotated",
+                f"It is {days:.0f} days old; every {KEY_DAYS} days is usual. You get a new recovery key.",
+                "Rotate the key", url_for("keys.index"),
+            )
+        )  # fmt: skip
+    if facts.backup_due_since is not None:
+        title = "The configuration was never backed up"
+        if facts.backup_at is not None:
+            title = f"The last backup of the configuration is {(now - facts.backup_at) / 86_400:.0f} days old"
+        text = "Run “stowage storage backup FOLDER” now and then, and keep the recovery key somewhere else."
+        found.append(Cause("backup", "info", title, text, "See the health", url_for("overview.index")))
+    return found
+
+
+def _of_runner(facts: Facts) -> list[Cause]:
+    waiting = sum(not p.state.final and p.state not in (State.PAUSED, State.READY) for p in facts.migrations)
+    if facts.runner_alive:
+        return []
+    text = "Start “stowage run” again. Checks, counts and migrations then resume where they stopped."
+    follows = (f"{waiting} {'migration waits' if waiting == 1 else 'migrations wait'}",) if waiting else ()
+    url = url_for("migrations.index")
+    tone = "bad" if waiting else "warn"
+    return [Cause("runner", tone, "No runner is running", text, "See the migrations", url, follows=follows)]
+
+
+def _of_fallback_reads(count: FallbackReadCount) -> Cause:
+    reads = "1 read" if count.reads == 1 else f"{count.reads:,} reads"
+    return Cause(
+        f"reads:{count.home}:{count.served_by}",
+        "info",
+        f"{count.served_by} answered {reads} of {count.home} since yesterday",
+        f"{count.home} did not have these files or was unavailable.",
+        "See the backend",
+        url_for("backends.show", name=count.home),
+    )
+
+
+def _of_backlog(backlog: Backlog) -> list[Cause]:
+    """Objects that were written to another backend while this one was unavailable."""
+    home, page = backlog.home, url_for("backends.show", name=backlog.home)
+    at, found = f"{home}:{backlog.stand_in}", []
+    if backlog.waiting:
+        objects = "1 object waits" if backlog.waiting == 1 else f"{backlog.waiting:,} objects wait"
+        title = f"{objects} in {backlog.stand_in} to be written back to {home}"
+        text = f"They are stored there until {home} is available again."
+        found.append(Cause(f"waiting:{at}", "warn", title, text, "See the check", page))
+    if backlog.overtaken:
+        text = (
+            f"They were written while {home} was unavailable, but {home} now has objects with the same keys "
+            f"that may be newer. Both are kept; the others are in {backlog.stand_in} under “{FOLDER}”."
+        )
+        title = f"Objects for {home} were overtaken: {backlog.overtaken:,}"
+        found.append(Cause(f"overtaken:{at}", "warn", title, text, "See the backend", page))
+    if backlog.lost:
+        text = f"They are missing or damaged in {backlog.stand_in}, where they were stored."
+        title = f"Objects waiting for {home} were lost: {backlog.lost:,}"
+        found.append(Cause(f"lost:{at}", "bad", title, text, "See the backend", page))
+    return found
+
+
+def _latest(migrations: Sequence[Progress]) -> list[Progress]:
+    """The latest migration of each pair: a failure that a later run resolved needs no attention."""
+    newest: dict[tuple[str, str, str], Progress] = {}
+    for p in migrations:
+        newest.setdefault((p.source, p.destination, p.spec.prefix), p)
+    return list(newest.values())
+
+
+def _of_migration(p: Progress) -> Cause | None:
+    """A plan that waits for its owner is no trouble: it stands under what is running."""
+    pair, key = f"{p.source} → {p.destination}", f"migration:{p.id}"
+    page = url_for("migrations.show", id=p.id)
+    why = f"{p.message} {p.remedy}".strip()
+    if p.state is State.PAUSED and p.message:
+        return Cause(key, "warn", f"{pair} is paused", why, "See it", page)
+    if time.time() - (p.finished_at or time.time()) > FORGOTTEN_AFTER:
+        return None
+    if p.state is State.FAILED:
+        return Cause(key, "bad", f"{pair} stopped", why, "See why", page, p.finished_at)
+    if p.outcome is Outcome.WITH_ERRORS:
+        count = p.counters.failed
+        objects = "object" if count == 1 else "objects"
+        title, text = f"{count:,} {objects} failed in {pair}", "Its page has the reasons, and can retry them."
+        return Cause(key, "warn", title, text, f"See the {count:,} {objects}", page, p.finished_at)
+    return None

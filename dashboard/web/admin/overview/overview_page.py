@@ -1,0 +1,166 @@
+"""The overview: what needs attention, what is running, the backends, what they hold, recent migrations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request, session, url_for
+from werkzeug.wrappers import Response
+
+from dashboard.migration.types import Progress, State
+from dashboard.services.backends.values import BackendInfo
+from dashboard.services.history.history_values import Totals
+from dashboard.services.permissions import Permission
+from dashboard.web import charts
+from dashboard.web.admin.overview.causes import SHOWN, Facts, causes
+from dashboard.web.admin.page import MenuItem, Page, route, see_other
+from dashboard.web.admin.progress_view import badge, by_bytes, by_objects, is_active
+from dashboard.web.admin.recent import recent_migrations
+from dashboard.web.chart_scales import BYTES
+from dashboard.web.charts import Series, Small
+from dashboard.web.context import from_htmx, services
+
+BUSY_SECONDS, IDLE_SECONDS = 2, 15
+CARDS = 30
+"""Backends shown here; the list of backends shows all of them."""
+PERIODS = {"30": "30 d", "90": "90 d", "365": "1 y"}
+RECENT = 5
+MAX_DISMISSED = 30
+"""Dismissed rows that a browser remembers; then the oldest is shown again."""
+
+_DISMISSED = "dismissed"
+_DAY = 86_400
+
+
+class Overview(Page):
+    """``/``"""
+
+    path = "/"
+    endpoint_name = "overview"
+    menu_item = MenuItem("Overview", "overview")
+
+    @route("/", Permission.VIEW)
+    def index(self) -> str:
+        """The page."""
+        return self._render("admin/overview/page.html")
+
+    @route("/overview/live", Permission.VIEW)
+    def live(self) -> str:
+        """The part of the page that changes."""
+        return self._render("admin/overview/live.html")
+
+    @route("/overview/dismiss", Permission.VIEW, methods=("POST",))
+    def dismiss(self) -> Response:
+        """Hide a row in this browser until it says something else."""
+        mark = request.form.get("mark", "")
+        known = [each for each in _dismissed() if each != mark]
+        session[_DISMISSED] = [*known, mark[:12]][-MAX_DISMISSED:]
+        return self._back()
+
+    @route("/overview/show-dismissed", Permission.VIEW, methods=("POST",))
+    def show_dismissed(self) -> Response:
+        """Show all rows again."""
+        session.pop(_DISMISSED, None)
+        return self._back()
+
+    def _back(self) -> Response:
+        return see_other(url_for("overview.live" if from_htmx() else "overview.index"))
+
+    def _render(self, template: str) -> str:
+        return str(self.render(template, **_facts(recent_migrations())))
+
+
+def _dismissed() -> list[str]:
+    known = session.get(_DISMISSED)
+    return [each for each in known if isinstance(each, str)] if isinstance(known, list) else []
+
+
+def _facts(migrations: tuple[Progress, ...]) -> dict[str, Any]:
+    summary = services().backends.summary()
+    backends = services().backends.list(limit=CARDS)
+    running = [p for p in migrations if is_active(p) or p.state is State.PAUSED]
+    month = services().history.totals(30)
+    disks = services().upkeep.disks(backends)
+    every = causes(
+        Facts(
+            summary,
+            migrations,
+            runner_alive=services().runner.is_alive(),
+            backlogs=services().write_back.summary(),
+            fallback_reads=services().serving.fallback_reads.recent(),
+            since=services().history.since([backend.id for backend in summary.worst]),
+            disks=disks,
+            per_day=_per_day(backends, month),
+            key_since=services().upkeep.key_since(),
+            backup_at=services().upkeep.backup_at(),
+            backup_due_since=services().upkeep.backup_due_since(),
+        )
+    )
+    hidden = set(_dismissed())
+    shown = [cause for cause in every if cause.mark not in hidden]
+    return {
+        "backends": backends,
+        "summary": summary,
+        "healthy": summary.count - summary.failing,
+        "running": running,
+        "plans": [p for p in migrations if p.state is State.READY and not p.stopping],
+        "recent": [p for p in migrations if p.state.final][:RECENT],
+        "counting": [backend for backend in backends if backend.status.counting],
+        "causes": shown,
+        "first": shown[:SHOWN],
+        "more": shown[SHOWN:],
+        "dismissed": len(every) - len(shown),
+        "sparks": _sparks(backends, month),
+        "disks": disks,
+        "checklist": services().status.checklist(),
+        # Not for ever: the first check of a backend may never come.
+        "seconds": BUSY_SECONDS if summary.busy or any(map(is_active, running)) else IDLE_SECONDS,
+        "badge": badge,
+        "by_bytes": by_bytes,
+        "by_objects": by_objects,
+        **_stored(backends),
+    }
+
+
+def _stored(backends: tuple[BackendInfo, ...]) -> dict[str, Any]:
+    """What all backends hold, whose it is, and how that grew over the period in the address."""
+    period = request.args.get("days", "90")
+    period = period if period in PERIODS else "90"
+    totals = services().history.totals(int(period))
+    counted = [backend for backend in backends if backend.status.bytes is not None]
+    largest = sorted(counted, key=lambda backend: -(backend.status.bytes or 0))
+    bar, parts = charts.shares([(backend.name, backend.status.bytes) for backend in largest], BYTES)
+    return {
+        "stored_bytes": sum(backend.status.bytes or 0 for backend in counted),
+        "stored_objects": sum(backend.status.objects or 0 for backend in counted),
+        "counted": len(counted),
+        "shares_bar": bar,
+        "shares_parts": parts,
+        "period": period,
+        "periods": PERIODS,
+        "growth": charts.line(
+            [Series("Stored in total", totals.sum_of(totals.bytes))], totals.times, BYTES, now="today"
+        ),
+        "grown": totals.growth(totals.bytes),
+        "grown_days": _days(totals),
+    }
+
+
+def _days(totals: Totals) -> int:
+    since = totals.counted_since
+    return round((totals.times[-1] - since) / _DAY) if since is not None else 0
+
+
+def _per_day(backends: tuple[BackendInfo, ...], month: Totals) -> dict[str, float]:
+    days = max(_days(month), 1)
+    rows = {backend.name: month.bytes[backend.id] for backend in backends if backend.id in month.bytes}
+    return {name: Totals.growth({0: row}) / days for name, row in rows.items()}
+
+
+def _sparks(backends: tuple[BackendInfo, ...], month: Totals) -> dict[int, Small | None]:
+    return {
+        backend.id: charts.spark(
+            month.bytes.get(backend.id, ()), f"Stored size of {backend.name} over 30 days"
+        )
+        for backend in backends
+    }

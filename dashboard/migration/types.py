@@ -238,17 +238,19 @@ class Progress:
 
     @property
     def percent(self) -> float:
-        """0 to 100, by bytes if there are any, else by objects; 100 only when everything is done."""
+        """How much of what was found is at the destination: 0 to 100, by bytes if there are any, else by
+        objects; 100 only when everything is. Failed objects are not."""
         c = self.counters
         # The counters were read a moment after the objects in flight and may already include some of them.
         moving = min(sum(f.done for f in self.in_flight), max(0, c.found_bytes - c.done_bytes))
         if c.found_bytes:
-            value = 100.0 * (c.done_bytes + moving) / c.found_bytes
+            value = 100.0 * (c.copied_bytes + c.skipped_bytes + moving) / c.found_bytes
         elif c.found:
-            value = 100.0 * c.done / c.found
+            value = 100.0 * (c.copied + c.skipped) / c.found
         else:
             value = 100.0 if self.state.final and c.listing_final else 0.0
-        return value if c.done == c.found and c.listing_final else min(value, 99.9)
+        everything = c.copied + c.skipped == c.found and c.listing_final
+        return value if everything else min(value, 99.9)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON: what ``--json`` prints and the API returns, described in docs/cli.md."""

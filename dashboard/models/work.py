@@ -135,6 +135,15 @@ live = Table(
     Column("status", String, nullable=False),
 )
 
+# What pages show beside the counters, as JSON: the review before the start, and throughput over time.
+facts = Table(
+    "migration_facts",
+    metadata,
+    Column("migration_id", Integer, primary_key=True, autoincrement=False),
+    Column("review", String, nullable=False, server_default=text("''")),
+    Column("series", String, nullable=False, server_default=text("''")),
+)
+
 # While a migration is planned: names reserved at a destination that treats several names as the same.
 names = Table(
     "migration_names",

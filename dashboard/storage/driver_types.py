@@ -85,6 +85,9 @@ class DriverType:
     last; empty if no server does."""
     rclone: Callable[[Options], RcloneRemote] | None = None
     """Returns how rclone reaches the same objects, without secrets. Without it: rclone does not know them."""
+    free_bytes: Callable[[Options], int | None] | None = None
+    """Returns how many bytes can still be stored, or None if that is not known. Asks this machine only.
+    Without it that is never known."""
     in_process: bool = False
     """Whether every process has objects of its own that no other process sees."""
 

@@ -285,6 +285,12 @@ def location(driver: str, options: Options) -> Location:
     return _described(kind, kind.location, options, unknown) if kind is not None else unknown
 
 
+def free_bytes(driver: str, options: Options) -> int | None:
+    """Return how many bytes a saved backend can still store, None if that is not known. No network call."""
+    kind = DRIVERS.get(driver)
+    return _described(kind, kind.free_bytes, options, None) if kind is not None else None
+
+
 def uses_own_key(driver: str, options: Options) -> bool:
     """Whether a saved backend's objects are encrypted with a key that its provider does not keep."""
     kind = DRIVERS.get(driver)

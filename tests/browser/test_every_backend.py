@@ -150,9 +150,8 @@ def migrate(page: Page, console: ConsoleProcess, source: str, destination: str) 
     page.get_by_label("From", exact=True).select_option(source)
     page.get_by_label("To", exact=True).select_option(destination)
     page.get_by_role("button", name="Continue to the review").click()
-    # Whoever trusts the listing need not wait for it.
-    page.get_by_role("button", name="Start").click()
-    expect(page.get_by_text("Everything is there.")).to_be_visible()
+    page.get_by_role("button", name="Copy 4 objects").click()
+    expect(page.get_by_text(f"All 4 objects are in {destination}")).to_be_visible()
     expect(page.locator(".stats .stat", has_text="verified")).to_contain_text("4")
 
 

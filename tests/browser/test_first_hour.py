@@ -128,7 +128,7 @@ def _migrate_and_watch(page: Page, proxy: FaultProxy) -> None:
 
     expect(page.locator("#review-title")).to_contain_text("300 objects")
     expect(page.locator("tr", has_text="Copied")).to_contain_text("300")
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Copy 300 objects").click()
 
     seen = _watch(page)
     assert len(seen) >= 2, f"the bar stood still: {seen}"
@@ -143,14 +143,14 @@ def _migrate_and_watch(page: Page, proxy: FaultProxy) -> None:
 def _watch(page: Page) -> list[int]:
     """The different values the bar showed on the way, until the migration was finished."""
     seen: list[int] = []
-    done = page.get_by_text("Everything is there.")
+    done = page.get_by_text("All 300 objects are in media")
     bar = page.locator("#migration [role=progressbar]").first
     while not done.is_visible():
         last = seen[-1] if seen else -1
         page.wait_for_function(
             "last => { const bar = document.querySelector('#migration [role=progressbar]');"
             " return bar && Number(bar.getAttribute('aria-valuenow')) > last"
-            " || document.body.innerText.includes('Everything is there.'); }",
+            " || document.body.innerText.includes('All 300 objects are in media'); }",
             arg=last,
             timeout=60_000,
         )
@@ -172,7 +172,7 @@ def _report_names_every_file(page: Page, files: dict[str, int]) -> None:
 def _make_it_active(page: Page) -> None:
     page.get_by_role("button", name="Make media active").click()
     expect(page.get_by_text("All 300 objects are there.")).to_be_visible()
-    page.get_by_role("button", name="Switch", exact=True).click()
+    page.get_by_role("button", name="Switch now").click()
     page.get_by_role("link", name="Overview").click()
     expect(page.get_by_text("New files go to")).to_contain_text("media")
     page.get_by_role("link", name="Audit").click()

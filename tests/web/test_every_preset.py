@@ -186,7 +186,9 @@ def migrated(admin: Browser, console: WebConsole, source: str, destination: str)
     ended = console.services.runner.run_job_until_final(number, lambda _: None)
     assert (ended.state, ended.outcome) == (State.FINISHED, Outcome.CLEAN)
     assert ended.counters.verified == len(SIZES)
-    assert "Everything is there." in admin.get(f"/migrations/{number}").text
+    assert (
+        f"objects are in {destination}, each compared by checksum." in admin.get(f"/migrations/{number}").text
+    )
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -87,7 +87,8 @@ def test_the_form_can_be_filled_from_an_address_or_an_earlier_migration(
 
 def test_a_page_shows_the_review_before_anything_is_copied(admin: Browser, console: WebConsole) -> None:
     page = admin.get(f"/migrations/{create(console)}").text
-    assert "Start now" in page
+    assert "You can start when both sides are listed and checked." in page
+    assert 'id="do-start"' not in page
     assert "What will happen" in page
     assert "stowage migrate local-disk bucket-one" in page
 

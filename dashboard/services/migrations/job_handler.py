@@ -23,12 +23,13 @@ from dashboard.services.database import Database, translate_error
 from dashboard.services.engines import BUSY_SECONDS
 from dashboard.services.jobs import enqueue, is_current_claim
 from dashboard.services.migrations.ledger_files import LedgerFiles
+from dashboard.services.migrations.review import Reviews
 from dashboard.services.migrations.spec import from_json
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.registry import location
+from dashboard.storage.registry import free_bytes, location
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class MigrationHandler:
         self._backends = backends
         self.max_workers = max_workers
         self._names = NameRulesStore(database)
+        self._reviews = Reviews(database)
 
     def run(self, context: JobContext) -> JobResult:
         """Run it until it is final, paused or ready for approval, or until the runner stops."""
@@ -108,7 +110,20 @@ class MigrationHandler:
             self._names.get_or_probe, row.destination_id, version, destination, may_write=not spec.dry_run
         )
         job = MigrationJob(row.id, spec, monitor.approved, row.source, paths, rules)
-        result = run(job, source, destination, ledger, monitor.control, on_state=monitor.on_state)
+
+        def on_state(state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
+            # Before people see that it is ready: the review says what stands in the way.
+            if state is State.READY or (state is State.FINISHED and spec.dry_run):
+                self._reviews.make(
+                    row.id,
+                    spec,
+                    (source, destination),
+                    self._free_bytes(row.destination_id),
+                    stop=context.should_stop,
+                )
+            monitor.on_state(state, outcome, message, remedy)
+
+        result = run(job, source, destination, ledger, monitor.control, on_state=on_state)
         if result.state is State.CANCELLED and not result.stragglers:
             self._clean_up(context, row, ledger, source, destination)
         # With threads still hanging, the job runs once more in a new process, to clean up.
@@ -134,6 +149,11 @@ class MigrationHandler:
         with self._database.read() as session:
             backend = session.get(Backend, backend_id) if backend_id is not None else None
             return location(backend.driver, backend.options).path if backend else ""
+
+    def _free_bytes(self, backend_id: int | None) -> int | None:
+        with self._database.read() as session:
+            backend = session.get(Backend, backend_id) if backend_id is not None else None
+            return free_bytes(backend.driver, backend.options) if backend else None
 
     def _driver(self, backend_id: int | None, name: str, label: str) -> Driver:
         current = self._backends.name_of(backend_id) if backend_id is not None else None

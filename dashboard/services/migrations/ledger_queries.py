@@ -14,14 +14,16 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, u
 
 from dashboard.migration.ledger import ANYTHING, MULTIPART_BYTES, Live
 from dashboard.migration.types import (
+    Action,
     Counters,
     FailureGroup,
     InFlight,
     ObjectState,
 )
-from dashboard.models.work import counters, failure_groups, listing, live, names, objects
+from dashboard.models.work import counters, facts, failure_groups, listing, live, names, objects
 from dashboard.services.database import Database
 from dashboard.services.migrations.ledger_failures import relist_if_incomplete, subtract_failures
+from dashboard.services.migrations.ledger_search import ObjectFilter, failed_that_match
 
 CHUNK = 2000
 """Rows that one transaction of a long change touches."""
@@ -104,6 +106,15 @@ class LedgerQueries:
         with self._database.work_read() as connection:
             return connection.scalar(select(objects.c.id).where(mine).limit(1)) is not None
 
+    def retry_some_failed(self, migration_id: int, wanted: ObjectFilter) -> int:
+        """Like :meth:`retry_failed`, for the failed rows that match a filter, whatever state it names."""
+        mine = (objects.c.migration_id == migration_id) & failed_that_match(wanted)
+        with self._database.work_write() as connection:
+            folders = select(objects.c.id).where(mine, objects.c.action == Action.FOLDER.value).limit(1)
+            if connection.scalar(folders) is not None:
+                relist_if_incomplete(connection, migration_id)
+        return self._in_chunks(_retry_some, migration_id, mine)
+
     def retry_failed(self, migration_id: int) -> int:
         """Return all failed rows to pending; return how many. Works in chunks, each with its counters, so it
         can be interrupted and called again. Do not call it while this migration runs. If folders could not
@@ -118,7 +129,7 @@ class LedgerQueries:
         self._in_chunks(forget_some, listing, listing.c.key, migration_id)
         self._in_chunks(forget_some, names, names.c.folded, migration_id)
         with self._database.work_write() as connection:
-            for table in (failure_groups, live, counters):
+            for table in (failure_groups, live, facts, counters):
                 connection.execute(delete(table).where(table.c.migration_id == migration_id))
 
     def _in_chunks(self, change: Callable[..., int], *arguments: Any) -> int:
@@ -133,17 +144,14 @@ class LedgerQueries:
             time.sleep(PAUSE)
 
 
-def _retry_some(connection: Connection, migration_id: int) -> int:
+def _retry_some(connection: Connection, migration_id: int, wanted: ColumnElement[bool] | None = None) -> int:
     c = objects.c
-    page = (
-        select(c.id)
-        .where(c.migration_id == migration_id, c.state == ObjectState.FAILED.value)
-        .order_by(c.id)
-        .limit(CHUNK)
-    )
+    failed = (c.migration_id == migration_id) & (c.state == ObjectState.FAILED.value)
+    page = select(c.id).where(failed if wanted is None else failed & wanted).order_by(c.id).limit(CHUNK)
     ids = connection.scalars(page).all()
     if not ids:
-        connection.execute(delete(failure_groups).where(failure_groups.c.migration_id == migration_id))
+        if wanted is None:
+            connection.execute(delete(failure_groups).where(failure_groups.c.migration_id == migration_id))
         return 0
     some = c.id.in_(ids)
     size = connection.scalar(select(func.coalesce(func.sum(c.size), 0)).where(some)) or 0

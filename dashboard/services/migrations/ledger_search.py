@@ -230,6 +230,19 @@ class _Search:
         return bounds[0] if bounds else None
 
 
+def failed_that_match(wanted: ObjectFilter) -> ColumnElement[bool]:
+    """The failed objects of any ledger that match everything given but the state."""
+    found = [_C.state == ObjectState.FAILED.value, or_(*key_ranges(_C.key, wanted.prefix))]
+    for column, value in ((_C.kind, wanted.kind), (_C.reason, wanted.reason)):
+        if value:
+            found.append(column == value)
+    if wanted.min_size is not None:
+        found.append(_C.size >= clamp_integer(wanted.min_size))
+    if wanted.max_size is not None:
+        found.append(_C.size <= clamp_integer(wanted.max_size))
+    return and_(*found)
+
+
 def _ledger_row(row: Row[Any]) -> LedgerRow:
     """Return a row of the database as a value."""
     values = dict(row._mapping)

@@ -32,8 +32,10 @@ from dashboard.services.database import Database, clamp_integer
 from dashboard.services.jobs import dequeue, enqueue, is_running
 from dashboard.services.migrations.ledger_queries import LedgerQueries
 from dashboard.services.migrations.ledger_search import LedgerSearch, ObjectFilter, ObjectPage
+from dashboard.services.migrations.migration_filter import MigrationFilter
 from dashboard.services.migrations.progress import build_progress, is_waiting_for_runner
 from dashboard.services.migrations.report import csv_lines, json_lines, report_rows
+from dashboard.services.migrations.review import Review, Reviews
 from dashboard.services.migrations.rows import (
     find_backend,
     get_row,
@@ -66,6 +68,7 @@ class Migrations:
         self._ledgers = LedgerQueries(database)
         self._search = LedgerSearch(database)
         self._watched = WatchedProgress(database, self._read_progress)
+        self._reviews = Reviews(database)
 
     # ---- requests
 
@@ -157,13 +160,30 @@ class Migrations:
                 self._audit.record(session, actor, "migration.cancel", str(row.id))
             self._apply_if_idle(session, row, State.CANCELLED)
 
-    def retry_failed(self, actor: Actor, migration_id: int) -> int:
-        """Retry the failed objects; return how many. Raises ``CONFLICT`` if there are none."""
+    def check_again(self, actor: Actor, migration_id: int) -> None:
+        """Make the review of a migration that waits for its start once more."""
+        with self._request(actor, migration_id) as (session, row, state):
+            if state is State.PLANNING:
+                return
+            if state is not State.READY:
+                raise not_possible_error(row, "is not before its start")
+            send_to_runner(session, row)
+
+    def retry_failed(self, actor: Actor, migration_id: int, wanted: ObjectFilter | None = None) -> int:
+        """Retry the failed objects, or those that match a filter; return how many. Raises ``CONFLICT`` if
+        there are none."""
         actor.require(Permission.MIGRATE)
         with self._database.read() as session:
             left = self._check_retry(session, get_row(session, migration_id))
         # The ledger first: a crash in between leaves rows pending, and a second request continues there.
-        self._ledgers.retry_failed(migration_id)
+        if wanted is None or wanted == ObjectFilter(ObjectState.FAILED):
+            self._ledgers.retry_failed(migration_id)
+        else:
+            self._ledgers.retry_some_failed(migration_id, wanted)
+            counters = self._counters(migration_id)
+            left = max(counters.found - counters.done, int(not counters.listing_final))
+            if not left:
+                raise not_possible_error(self._get_row(migration_id), "has no failed objects that match")
         with self._request(actor, migration_id) as (session, row, _):
             self._check_retry(session, row, known=left)
             self._audit.record(session, actor, "migration.retry", str(row.id), objects=left)
@@ -183,11 +203,19 @@ class Migrations:
             waiting = is_waiting_for_runner(session, row)
         return build_progress(row, self._counters(row.id), self._live(row), waiting)
 
-    def list(self, *, limit: int = 50, before_id: int | None = None) -> tuple[Progress, ...]:
-        """Return the newest migrations, or those older than ``before_id``."""
+    def review(self, migration_id: int) -> Review | None:
+        """What was found out before the start beside the plan; None while that is under way."""
+        return self._reviews.get(migration_id)
+
+    def list(
+        self, *, limit: int = 50, before_id: int | None = None, wanted: MigrationFilter | None = None
+    ) -> tuple[Progress, ...]:
+        """Return the newest migrations that are wanted, or those of them older than ``before_id``."""
         query = select(Migration).order_by(Migration.id.desc()).limit(max(1, min(limit, MAX_MIGRATIONS)))
         if before_id is not None:
             query = query.where(Migration.id < clamp_integer(before_id))
+        if wanted is not None:
+            query = query.where(*wanted.conditions())
         with self._database.read() as session:
             rows = [(row, is_waiting_for_runner(session, row)) for row in session.scalars(query)]
         totals = self._ledgers.counters([row.id for row, _ in rows])

@@ -22,8 +22,9 @@ from dashboard.web.admin.files.links import LinkPages
 from dashboard.web.admin.files.old import OldFilesPage
 from dashboard.web.admin.files.search_pages import SearchPages
 from dashboard.web.admin.files.upload_policy_pages import UploadPolicyPages
-from dashboard.web.admin.migration_new import NewMigration
-from dashboard.web.admin.migrations import MigrationPages
+from dashboard.web.admin.migrations.ledger_pages import LedgerPages
+from dashboard.web.admin.migrations.migration_new import NewMigration
+from dashboard.web.admin.migrations.migrations import MigrationPages
 from dashboard.web.admin.overview.overview_page import Overview
 from dashboard.web.admin.settings.account_pages import SettingsPages
 from dashboard.web.admin.settings.api_document import ApiDocument
@@ -53,6 +54,7 @@ def install(app: Flask) -> None:
         SearchPages(),
         MigrationPages(),
         NewMigration(),
+        LedgerPages(),
         LinkPages(),
         OldFilesPage(),
         AuditPages(),

@@ -27,7 +27,12 @@ class MenuEntry:
 
 def install(app: Flask) -> None:
     """Add them to the templates as functions, so that a page that does not use them costs no query."""
-    app.jinja_env.globals.update(menu_items=_menu_items, sealed_state=_sealed_state, probe_summary=summarize)
+    app.jinja_env.globals.update(
+        menu_items=_menu_items,
+        running_migrations=_running_migrations,
+        sealed_state=_sealed_state,
+        probe_summary=summarize,
+    )
 
 
 def _menu_items(page: Any) -> list[MenuEntry]:
@@ -48,9 +53,11 @@ def _menu_items(page: Any) -> list[MenuEntry]:
 def _menu_count(item: Any) -> int:
     if item.name == "Backends":
         return services().backends.count()
-    if item.name == "Migrations":
-        return sum(is_active(p) for p in recent_migrations())
     return 0
+
+
+def _running_migrations() -> int:
+    return sum(is_active(p) for p in recent_migrations())
 
 
 def _sealed_state() -> KeyState | None:

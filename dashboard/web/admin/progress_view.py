@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from dashboard.migration.types import Outcome, Progress, State
+from dashboard.migration.types import Outcome, Progress, State, Verify
+from dashboard.services.migrations.review_notes import to_do
 
 FAST_POLL_SECONDS = 20.0
 """Seconds after its start during which a migration's page polls twice as often."""
@@ -72,10 +74,14 @@ def badge(p: Progress) -> Badge:
         return Badge("Stopping", "warn")
     if p.state is State.FINISHED:
         if p.outcome is Outcome.WITH_ERRORS:
-            return Badge("Finished with errors", "bad")
+            return Badge(
+                f"{p.counters.failed:,} failed", "bad" if p.counters.failed == p.counters.found else "warn"
+            )
         if p.spec.dry_run:
             return Badge("Dry run finished", "ok")
         return Badge("Finished", "ok")
+    if p.state is State.READY and p.counters.listing_final and not to_do(p.counters):
+        return Badge("Nothing to copy", "warn")
     return {
         State.PLANNING: Badge("Listing", "busy"),
         State.READY: Badge("Ready to start", ""),
@@ -108,3 +114,66 @@ def sentence(p: Progress) -> str:
     """Text for screen readers, coarse enough not to be announced every two seconds."""
     text = f"{badge(p).text}, {int(p.percent // 10 * 10)} percent"
     return f"{text}, {p.counters.failed} failed" if p.counters.failed else text
+
+
+# ---- one bar by bytes, whose legend are the figures under it
+
+MIN_WIDTH = 0.8
+"""Percent of the bar that a segment has at least: about 3 px."""
+
+
+@dataclass(frozen=True, slots=True)
+class BarPart:
+    """A segment of the bar and the figure under it. ``state``: of the objects in the ledger that it counts.
+    ``start`` and ``width`` in percent, as text for an attribute."""
+
+    label: str
+    objects: int
+    fill: str
+    dot: str
+    state: str
+    start: str = "0"
+    width: str = "0"
+
+
+def bar(p: Progress) -> tuple[BarPart, ...]:
+    """Verified, copied, already there, failed, rest: by bytes, or by objects if none has any."""
+    c = p.counters
+    moving = sum(f.done for f in p.in_flight)
+    by_size = p.spec.verify is Verify.SIZE
+    copied, copied_bytes = c.copied - c.verified, c.copied_bytes - c.verified_bytes
+    done = "copied" if by_size else "copied, to verify"
+    ended = p.state.final
+    parts = (
+        (BarPart("copied and verified", c.verified, "f1", "c1", "verified"), c.verified_bytes),
+        (BarPart(done, copied, "f1" if by_size else "mid", "mid", "copied"), copied_bytes + moving),
+        (BarPart("already there", c.skipped, "skip", "skip", "skipped"), c.skipped_bytes),
+        (BarPart("failed", c.failed, "fail", "fail", "failed"), c.failed_bytes),
+        (
+            BarPart("not copied" if ended else "to go", c.found - c.done, "", "rest", "pending"),
+            max(0, c.found_bytes - c.done_bytes - moving),
+        ),
+    )
+    sizes = [size if c.found_bytes else part.objects for part, size in parts]
+    widths = _widths(
+        sizes, [bool(size) or bool(part.objects) for (part, _), size in zip(parts, sizes, strict=True)]
+    )
+    drawn, start = [], 0.0
+    for (part, _), width in zip(parts, widths, strict=True):
+        drawn.append(replace(part, start=f"{start:.2f}", width=f"{width:.2f}"))
+        start += width
+    return tuple(drawn)
+
+
+def _widths(sizes: Sequence[int], there: Sequence[bool]) -> list[float]:
+    """Percent of the bar for each; what is there is seen, at the cost of the widest."""
+    whole = max(1, sum(sizes))
+    widths = [
+        max(100.0 * size / whole, MIN_WIDTH if is_there else 0.0)
+        for size, is_there in zip(sizes, there, strict=True)
+    ]
+    excess = sum(widths) - 100.0
+    if excess > 0:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        widths[widest] -= excess
+    return widths

@@ -1,4 +1,4 @@
-"""Indexes for the filters of a ledger; the past of backends: checks, states, tests and counts."""
+"""Indexes for the filters of a ledger; what pages show of a migration; the past of backends."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ def upgrade() -> None:
         sqlite_where=sa.text("reason != ''"),
     )
     op.create_index("ix_migration_objects_size", "migration_objects", ["migration_id", "size", "id"])
+    op.create_table(
+        "migration_facts",
+        sa.Column("migration_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("review", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("series", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.PrimaryKeyConstraint("migration_id"),
+    )
     _history()
 
 

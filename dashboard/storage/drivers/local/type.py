@@ -22,6 +22,14 @@ def _rclone(options: Options) -> RcloneRemote:
     return RcloneRemote({"type": "alias", "remote": options.get("root", "")}, "")
 
 
+def _free_bytes(options: Options) -> int | None:
+    try:
+        found = os.statvfs(options.get("root", ""))
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
 PRESETS = (
     Preset(
         name="local",
@@ -63,4 +71,5 @@ LOCAL = DriverType(
     summary=_summary,
     location=_location,
     rclone=_rclone,
+    free_bytes=_free_bytes,
 )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import request, url_for
 from werkzeug.wrappers import Response
 
-from dashboard.errors import StowageError
-from dashboard.migration.types import ObjectState, Outcome, Progress, State
-from dashboard.services.migrations.ledger_search import ObjectFilter
+from dashboard.migration.types import State
+from dashboard.services.migrations.migration_filter import STATES, MigrationFilter
+from dashboard.services.migrations.review_notes import blocked, review_notes, start_label
 from dashboard.services.permissions import Permission
 from dashboard.web.admin import progress_view
+from dashboard.web.admin.migrations.migration_outcome import ending, next_step, quoted
 from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
-from dashboard.web.downloads import long_download
 from dashboard.web.numbers import parse_integer
 
 PAGE = 50
+MAX_TEXT = 200
 IN_FLIGHT = 4
 """Objects in flight that are shown; more would make the page jump."""
 
@@ -32,17 +34,21 @@ class MigrationPages(Page):
     @route("", Permission.VIEW)
     def index(self) -> str:
         """All migrations, newest first."""
-        return self._list("admin/migrations.html")
+        return self._list("admin/migrations/list.html")
 
     @route("/live", Permission.VIEW)
     def live_list(self) -> str:
         """The current table of migrations."""
-        return self._list("admin/migrations_live.html")
+        return self._list("admin/migrations/list_live.html")
 
     def _list(self, template: str) -> str:
         before = parse_integer(request.args, "before")
-        found = services().migrations.list(limit=PAGE + 1, before_id=before)
+        wanted = MigrationFilter(
+            *(request.args.get(name, "").strip()[:MAX_TEXT] for name in ("state", "backend", "text"))
+        )
+        found = services().migrations.list(limit=PAGE + 1, before_id=before, wanted=wanted)
         shown = found[:PAGE]
+        filters = {name: value for name, value in asdict(wanted).items() if value}
         return str(
             self.render(
                 template,
@@ -51,14 +57,19 @@ class MigrationPages(Page):
                 older=shown[-1].id if len(found) > PAGE else None,
                 busy=any(progress_view.is_active(p) for p in shown),
                 progress_view=progress_view,
+                fragment=from_htmx(),
+                wanted=wanted,
+                filters=filters,
+                states=STATES,
+                names=[each.name for each in services().backends.choices()],
             )
         )
 
     @route("/<int:id>", Permission.VIEW)
     def show(self, id: int) -> str:
         """The review before approval, the progress after it."""
-        facts = self._facts(id)
-        return str(self.render("admin/migration.html", command=services().migrations.command(id), **facts))
+        command = services().migrations.command(id)
+        return str(self.render("admin/migrations/show.html", command=command, **self._facts(id)))
 
     @route("/<int:id>/live", Permission.VIEW)
     def live(self, id: int) -> str | Response:
@@ -70,25 +81,33 @@ class MigrationPages(Page):
     def _fragment(self, id: int) -> str:
         facts = self._facts(id)
         changed = request.args.get("shown") != facts["shown"]
-        return str(self.render("admin/migration_live.html", with_actions=changed, **facts))
+        return str(self.render("admin/migrations/live.html", with_actions=changed, fragment=True, **facts))
 
     def _facts(self, id: int) -> dict[str, Any]:
         p = services().migrations.progress(id)
         failures = services().migrations.failures(id) if p.counters.failed else ()
+        review = services().migrations.review(id) if p.counters.listing_final else None
+        before = not progress_view.is_approved(p) or (p.spec.dry_run and p.state is not State.CANCELLED)
+        notes = review_notes(p, review) if before and p.counters.listing_final else ()
+        after = next_step(p)
         return {
             "p": p,
             "badge": progress_view.badge(p),
             "review": not progress_view.is_approved(p),
-            "by_bytes": progress_view.by_bytes(p),
-            "by_objects": progress_view.by_objects(p),
-            "objects_percent": progress_view.objects_percent(p),
+            "before": before,
+            "notes": notes,
+            "startable": p.state is State.READY and not blocked(notes),
+            "start_label": start_label(p),
+            "bar": progress_view.bar(p),
+            "ending": ending(p, failures) if p.state.final and not before else None,
+            "quoted": quoted(p),
             "in_flight": sorted(p.in_flight, key=lambda f: (-f.size, f.key))[:IN_FLIGHT],
             "more_in_flight": max(0, len(p.in_flight) - IN_FLIGHT),
             "failures": failures,
             "seconds": progress_view.poll_seconds(p),
             "sentence": progress_view.sentence(p),
             "shown": f"{p.state.value}-{int(p.stopping)}-{int(p.counters.failed > 0)}",
-            "next_step": _next_step(p),
+            "next": after,
         }
 
     @route("/<int:id>/start", Permission.MIGRATE, methods=("POST",))
@@ -109,6 +128,12 @@ class MigrationPages(Page):
         services().migrations.resume(actor(), id)
         return self._controlled(id)
 
+    @route("/<int:id>/check", Permission.MIGRATE, methods=("POST",))
+    def check(self, id: int) -> Response | str:
+        """Make the review once more."""
+        services().migrations.check_again(actor(), id)
+        return self._controlled(id)
+
     @route("/<int:id>/retry", Permission.MIGRATE, methods=("POST",))
     def retry(self, id: int) -> Response | str:
         """Retry the failed objects."""
@@ -120,8 +145,11 @@ class MigrationPages(Page):
 
     @route("/<int:id>/cancel", Permission.MIGRATE)
     def confirm_cancel(self, id: int) -> str:
-        """Explain what cancelling means, and ask for confirmation."""
-        return str(self.render("admin/migration_cancel.html", p=services().migrations.progress(id)))
+        """Explain what cancelling means with the counts of this moment, and ask for confirmation."""
+        p = services().migrations.progress(id)
+        page = "cancel_live" if from_htmx() else "cancel"
+        seconds = progress_view.poll_seconds(p)
+        return str(self.render(f"admin/migrations/{page}.html", p=p, seconds=seconds))
 
     @route("/<int:id>/cancel", Permission.MIGRATE, methods=("POST",))
     def cancel(self, id: int) -> Response:
@@ -129,51 +157,3 @@ class MigrationPages(Page):
         services().migrations.cancel(actor(), id)
         flash_done("The migration is cancelled. What was copied stays where it is.")
         return see_other(url_for("migrations.show", id=id))
-
-    @route("/<int:id>/objects", Permission.VIEW)
-    def objects(self, id: int) -> str:
-        """Objects of the ledger, optionally in one state, page by page."""
-        state = _state(request.args.get("state", ""))
-        kind, reason = request.args.get("kind", ""), request.args.get("reason", "")
-        after = request.args.get("after", "")
-        page = services().migrations.objects(id, ObjectFilter(state, kind, reason), after=after, limit=PAGE)
-        return str(
-            self.render(
-                "admin/migration_objects.html",
-                p=services().migrations.progress(id),
-                page=page,
-                rows=page.rows,
-                state=state,
-                states=ObjectState,
-                kind=kind,
-                reason=reason,
-                after=after,
-            )
-        )
-
-    @route("/<int:id>/report.csv", Permission.VIEW)
-    def report(self, id: int) -> Response:
-        """Every object of the ledger as CSV, streamed."""
-        p = services().migrations.progress(id)
-        name = f"stowage-migration-{id}-{p.source}-to-{p.destination}.csv"
-        lines = services().migrations.report(id)
-        return long_download(actor().name, lines, name, "text/csv; charset=utf-8")
-
-
-def _state(text: str) -> ObjectState | None:
-    return next((state for state in ObjectState if state.value == text), None)
-
-
-def _next_step(p: Progress) -> str:
-    """What a finished migration offers: ``start`` it for real, ``activate`` its destination, or nothing."""
-    if p.state is not State.FINISHED:
-        return ""
-    if p.spec.dry_run:
-        return "start"
-    if p.outcome is Outcome.WITH_ERRORS:
-        return ""
-    try:
-        active = services().backends.get(p.destination).active
-    except StowageError:
-        return ""
-    return "" if active else "activate"

@@ -106,7 +106,7 @@ class NewMigration(Page):
     def _page(self, form: MigrationForm, error: StowageError | None) -> str:
         return str(
             self.render(
-                "admin/migration_new.html",
+                "admin/migrations/new.html",
                 form=form,
                 error=error,
                 field=error.subject if error else "",

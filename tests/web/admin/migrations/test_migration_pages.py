@@ -1,0 +1,296 @@
+"""A migration's pages from the review to the result: what stands in the way, one bar, one next step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dashboard.errors import Kind
+from dashboard.migration.types import OnConflict, Outcome, Progress, Spec, State
+from dashboard.services.backends.values import Draft
+from dashboard.services.migrations import job_handler
+from dashboard.services.permissions import Actor, Role
+from dashboard.storage.drivers.local.driver import LocalDriver
+from dashboard.storage.errors import StorageError
+from tests.services.composed import fill
+from tests.web.conftest import Browser, WebConsole
+
+WHO = Actor("maria", Role.ADMIN, "web")
+PHOTOS = {f"photos/{number:02}.jpg": 1000 for number in range(40)}
+
+
+@pytest.fixture(scope="module")
+def disk(console: WebConsole) -> Path:
+    """The folder of the active backend, with 40 photos and two papers."""
+    root = Path(console.services.backends.get("local-disk").options["root"])
+    fill(root, PHOTOS | {"papers/a.pdf": 500, "papers/b.pdf": 500})
+    return root
+
+
+@pytest.fixture
+def folder(console: WebConsole, disk: Path, tmp_path: Path) -> Callable[..., str]:
+    """Makes a backend on a folder with these files."""
+
+    def add(name: str, sizes: dict[str, int] | None = None) -> str:
+        root = tmp_path / name
+        root.mkdir()
+        fill(root, sizes or {})
+        console.services.backends.add(WHO, Draft(name, "local", {"root": str(root)}, {}))
+        return name
+
+    return add
+
+
+def ran(console: WebConsole, number: int) -> Progress:
+    return console.services.runner.run_job_until_final(number, lambda _: None)
+
+
+def planned(console: WebConsole, source: str, destination: str, **spec: object) -> int:
+    """A migration that waits for its start."""
+    number = console.services.migrations.create(WHO, source, destination, Spec(**spec))  # type: ignore[arg-type]
+    ran(console, number)
+    return number
+
+
+def finished(console: WebConsole, source: str, destination: str, **spec: object) -> int:
+    number = planned(console, source, destination, **spec)
+    console.services.migrations.approve(WHO, number)
+    assert ran(console, number).state is State.FINISHED
+    return number
+
+
+def primary(page: str) -> list[str]:
+    """The texts of the primary buttons."""
+    return re.findall(r'class="btn primary"[^>]*>([^<]*)<', page.split("<main")[1])
+
+
+# ---- the review
+
+
+def test_the_button_says_what_it_does(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    number = planned(console, "local-disk", folder("empty"))
+    page = admin.get(f"/migrations/{number}").text
+    assert primary(page) == ["Copy 42 objects (41 kB)"]
+    for sentence in (
+        "empty takes files: a test object was written and removed.",
+        "Objects of local-disk can be read.",
+        "are free in empty, 41 kB are needed.",
+        "empty is empty.",
+        "empty can hold every name.",
+    ):
+        assert sentence in page
+    assert "Checked before the start" in page
+
+
+def test_a_prefix_that_matches_nothing_cannot_be_started(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    number = planned(console, "local-disk", folder("typo"), prefix="phtos/")
+    page = admin.get(f"/migrations/{number}").text
+    assert "Nothing in local-disk under “phtos/”." in page
+    assert "Did you mean “photos/”?" in page
+    assert 'id="do-start"' not in page
+    assert "It cannot start yet" in page
+    link = re.search(r'id="suggestion" href="([^"]+)"', page)
+    assert link
+    form = admin.get(link[1].replace("&amp;", "&")).text
+    assert 'value="photos/"' in form
+    assert '<option value="typo" selected>' in form
+    deeper = planned(console, "local-disk", "typo", prefix="photo/2025/")
+    assert "Did you mean “photos/”?" in admin.get(f"/migrations/{deeper}").text
+
+
+def test_an_empty_source_and_a_complete_destination_leave_nothing_to_start(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    empty, full = folder("nothing"), folder("full")
+    number = planned(console, empty, full)
+    page = admin.get(f"/migrations/{number}").text
+    assert "nothing is empty; there is nothing to copy." in page
+    assert 'id="do-start"' not in page
+    finished(console, "local-disk", full, prefix="papers/")
+    again = planned(console, "local-disk", full, prefix="papers/", on_conflict=OnConflict.NEWER)
+    page = admin.get(f"/migrations/{again}").text
+    assert "Everything is in full already; there is nothing to copy." in page
+    assert 'id="do-start"' not in page
+
+
+def test_too_little_space_and_an_unreadable_source_are_found_before_the_start(
+    admin: Browser, console: WebConsole, folder: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise StorageError(Kind.DENIED, "The key may not read.", operation="read", remedy="Allow it.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job_handler, "free_bytes", lambda *_: 30_000)
+        patched.setattr(LocalDriver, "read", denied)
+        number = planned(console, "local-disk", folder("small"))
+        page = admin.get(f"/migrations/{number}").text
+    assert "small is too small: 41 kB are needed, 30 kB are free." in page
+    assert "Objects of local-disk are listed but cannot be read: The key may not read." in page
+    assert 'id="do-start"' not in page
+    # Both are mended: the same plan is checked again and can start.
+    assert admin.post(f"/migrations/{number}/check").status_code == 303
+    assert ran(console, number).state is State.READY
+    assert primary(admin.get(f"/migrations/{number}").text) == ["Copy 42 objects (41 kB)"]
+
+
+def test_a_destination_that_takes_no_files_never_gets_a_start(
+    admin: Browser, console: WebConsole, folder: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise StorageError(Kind.DENIED, "The key may not write.", operation="put", remedy="Allow it.")
+
+    name = folder("locked")
+    monkeypatch.setattr(LocalDriver, "put", denied)
+    number = planned(console, "local-disk", name)
+    page = admin.get(f"/migrations/{number}").text
+    assert "Nothing can be written to the destination: " in page
+    assert 'id="do-start"' not in page
+    assert primary(page) == ["Try again"]
+
+
+def test_a_dry_run_writes_nothing_and_says_what_it_did_not_test(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    name = folder("dry")
+    number = planned(console, "local-disk", name, dry_run=True)
+    page = admin.get(f"/migrations/{number}").text
+    assert "Not tested whether dry takes files: a dry run writes nothing." in page
+    assert primary(page) == ["Do it for real"]
+    root = Path(console.services.backends.get(name).options["root"])
+    assert list(root.iterdir()) == []
+
+
+# ---- the result
+
+
+def test_the_figures_of_a_clean_migration_lead_to_its_objects(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    number = finished(console, "local-disk", folder("clean"))
+    page = admin.get(f"/migrations/{number}").text
+    assert "All 42 objects are in clean, each compared by checksum." in page
+    assert page.count('class="bar big"') == 1
+    assert primary(page) == ["Make clean active"]
+    assert "Everything that local-disk held when it was listed is in clean" in page
+    link = re.search(r'id="figure-verified" href="([^"]+)">42<', page)
+    assert link
+    objects = admin.get(link[1].replace("&amp;", "&")).text
+    assert objects.count(">Verified</span>") == 42
+    assert "as planned" in page
+
+
+def test_what_failed_is_not_counted_as_done(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    name = folder("taken", PHOTOS)
+    number = finished(console, "local-disk", name, prefix="photos/", on_conflict=OnConflict.FAIL)
+    page = admin.get(f"/migrations/{number}").text
+    assert "None of the 40 objects could be copied." in page
+    assert "100.0 %" not in page
+    assert 'aria-label="0.0 % of 40 kB in taken"' in page
+    assert primary(page) == ["Retry 40 failed"]
+    assert "Make taken active" not in page
+    assert console.services.migrations.progress(number).percent == 0.0
+
+
+def test_active_is_offered_only_where_everything_of_the_active_backend_is(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    name = folder("part")
+    number = finished(console, "local-disk", name, prefix="papers/")
+    page = admin.get(f"/migrations/{number}").text
+    assert "All 2 objects are in part" in page
+    assert primary(page) == []
+    assert "It is not known whether part has everything that is in local-disk." in page
+    console.services.activation.compare(WHO, name)
+    console.services.runner.run_until(lambda: not console.services.activation.comparison(name).running)  # type: ignore[union-attr]
+    page = admin.get(f"/migrations/{number}").text
+    assert "2 of 42 objects are there; 40 are missing." in page
+    assert "Copy what is missing" in page
+    assert primary(page) == []
+
+
+def test_a_move_says_what_it_left_at_the_source(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    source = folder("from", {f"{number}": 10 for number in range(5)})
+    copied = finished(console, source, folder("to"), include=("[0-2]",))
+    assert console.services.migrations.progress(copied).outcome is Outcome.CLEAN
+    number = finished(console, source, "to", delete_source=True)
+    page = admin.get(f"/migrations/{number}").text
+    assert (
+        "3 of 5 objects are still in from: a move deletes only what it has copied and verified itself."
+        in page
+    )
+
+
+def test_only_what_is_filtered_is_tried_again(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    name = folder("again", PHOTOS)
+    number = finished(console, "local-disk", name, prefix="photos/", on_conflict=OnConflict.FAIL)
+    page = admin.get(f"/migrations/{number}/objects?state=failed&prefix=photos/0&min=1&min_unit=B").text
+    assert page.count(">Failed</span>") == 10
+    assert "Retry the failed ones that match" in page
+    fields = {"state": "failed", "prefix": "photos/0"}
+    assert admin.post(f"/migrations/{number}/objects/retry", **fields).status_code == 303
+    counters = console.services.migrations.progress(number).counters
+    assert (counters.failed, counters.found - counters.done) == (30, 10)
+    (group,) = console.services.migrations.failures(number)
+    assert group.objects == 30
+    # They turn out to be the same; the others were left alone.
+    after = ran(console, number).counters
+    assert (after.failed, after.skipped) == (30, 10)
+    nothing = admin.post(f"/migrations/{number}/objects/retry", prefix="papers/")
+    assert nothing.status_code == 409
+    assert "has no failed objects that match" in nothing.text
+
+
+# ---- the list, the cancel page, the menu
+
+
+def test_the_list_is_filtered_and_shows_failures_on_a_phone(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    name = folder("listed", {"papers/a.pdf": 500})
+    failed = finished(console, "local-disk", name, prefix="papers/", on_conflict=OnConflict.FAIL)
+    waiting = planned(console, "local-disk", name, prefix="photos/")
+
+    def shown(query: str) -> set[int]:
+        page = admin.get(f"/migrations?backend={name}&{query}").text
+        return {int(found) for found in re.findall(r'id="migration-(\d+)"', page)}
+
+    assert shown("") == {failed, waiting}
+    assert shown("state=failed") == {failed}
+    assert shown("state=active") == {waiting}
+    assert shown("text=photos") == {waiting}
+    assert shown("state=cancelled") == set()
+    assert shown("text=%25") == set()
+    assert "No migration matches" in admin.get(f"/migrations?backend={name}&state=nonsense").text
+    # Not among the columns that a narrow screen leaves out.
+    assert re.search(
+        rf'<td class="r num" data-label="failed"><a [^>]*id="failed-{failed}"', admin.get("/migrations").text
+    )
+
+
+def test_the_cancel_page_and_the_menu_tell_the_present(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    number = console.services.migrations.create(WHO, "local-disk", folder("live"), Spec())
+    page = admin.get(f"/migrations/{number}").text
+    assert re.search(r'id="running-count" class="count">\d+<', page)
+    cancel = admin.get(f"/migrations/{number}/cancel").text
+    assert f'hx-get="/migrations/{number}/cancel"' in cancel
+    console.services.migrations.cancel(WHO, number)
+    part = admin.htmx(f"/migrations/{number}/cancel").text
+    assert "It has already ended" in part
+    assert "hx-get" not in part
+    assert "<html" not in part
+    assert 'id="running-count" hx-swap-oob="true"' in admin.htmx(f"/migrations/{number}/live").text

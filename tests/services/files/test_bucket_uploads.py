@@ -30,8 +30,8 @@ from dashboard.storage.wrappers.fallback.hiding_waiting import UPLOADS
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
-from tests.services.composed import add_s3
-from tests.services.console import ADMIN, OPERATOR
+from tests.services.composed import add_s3, composed
+from tests.services.console import ADMIN, OPERATOR, PASSWORD
 from tests.services.files.test_processing import process, quarantined
 
 MIB = 1024 * 1024
@@ -45,15 +45,26 @@ def bucket(seaweedfs: SeaweedFS) -> str:
     return seaweedfs.new_bucket("direct")
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """A console for all tests here."""
+    with composed(tmp_path_factory.mktemp("direct") / "instance") as services:
+        services.setup.complete(services.setup.issue_code(), ADMIN.name, PASSWORD)
+        yield services
+
+
 @pytest.fixture
 def console(
-    services: Services, seaweedfs: SeaweedFS, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> Services:
-    """A console with the backend “bucket”, whose default policy allows direct uploads in parts of 5 MiB."""
+    shared: Services, seaweedfs: SeaweedFS, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Services]:
+    """It has the empty backend “bucket”, and its default policy allows direct uploads in parts of 5 MiB."""
     monkeypatch.setattr(bucket_parts, "PART_BYTES", PART)
-    add_s3(services, "bucket", seaweedfs.endpoint, bucket, seaweedfs.admin, prefix=f"{time.time_ns()}/")
-    services.upload_policies.save(ADMIN, "default", replace(DEFAULT, direct=True))
-    return services
+    add_s3(shared, "bucket", seaweedfs.endpoint, bucket, seaweedfs.admin, prefix=f"{time.time_ns()}/")
+    shared.upload_policies.save(ADMIN, "default", replace(DEFAULT, direct=True))
+    yield shared
+    sweep_all(shared)
+    assert shared.uploads.list(OPERATOR) == ()
+    shared.backends.remove(ADMIN, "bucket")
 
 
 def begin(services: Services, data: bytes = FILE, name: str = "large.dat", **options: str) -> UploadInfo:
@@ -365,21 +376,24 @@ def test_it_can_be_kept_alive_for_a_week_only(console: Services) -> None:
 
 
 @contextmanager
-def faulty(services: Services, seaweedfs: SeaweedFS, bucket: str) -> Iterator[FaultProxy]:
-    """“bucket” behind a proxy from now on."""
-    with FaultProxy(seaweedfs.endpoint) as proxy:
+def faulty(services: Services, seaweedfs: SeaweedFS) -> Iterator[FaultProxy]:
+    """“bucket” behind a proxy for a while."""
+
+    def move(endpoint: str) -> None:
         saved = services.backends.get("bucket")
-        options = {**saved.options, "endpoint": proxy.endpoint}
+        options = {**saved.options, "endpoint": endpoint}
         secrets = {"secret_access_key": Secret(seaweedfs.admin.secret_key)}
         services.backends.edit(ADMIN, Draft("bucket", saved.preset, options, secrets, existing="bucket"))
+
+    with FaultProxy(seaweedfs.endpoint) as proxy:
+        move(proxy.endpoint)
         yield proxy
+        move(seaweedfs.endpoint)
 
 
-def test_a_server_that_cannot_be_asked_keeps_the_row(
-    console: Services, seaweedfs: SeaweedFS, bucket: str
-) -> None:
+def test_a_server_that_cannot_be_asked_keeps_the_row(console: Services, seaweedfs: SeaweedFS) -> None:
     """Parts cost money until they are aborted: the row that knows them stays until that has happened."""
-    with faulty(console, seaweedfs, bucket) as proxy:
+    with faulty(console, seaweedfs) as proxy:
         begin(console)
         proxy.answer(503, "SlowDown", times=None)
         sweep_all(console)
@@ -424,11 +438,9 @@ def test_a_kill_while_it_is_read_back_begins_again(console: Services) -> None:
     assert in_bucket(console) == (["large.dat"], [])
 
 
-def test_answers_that_are_lost_and_bodies_that_end_early(
-    console: Services, seaweedfs: SeaweedFS, bucket: str
-) -> None:
+def test_answers_that_are_lost_and_bodies_that_end_early(console: Services, seaweedfs: SeaweedFS) -> None:
     """The parts were completed, but nobody was told; then the line breaks while the object is read."""
-    with faulty(console, seaweedfs, bucket) as proxy:
+    with faulty(console, seaweedfs) as proxy:
         upload = begin(console)
         send_parts(console, upload)
         finish(console, upload)

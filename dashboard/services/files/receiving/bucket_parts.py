@@ -65,7 +65,7 @@ class PartPlan:
 def plan_parts(size: int) -> PartPlan:
     """Cut a file of ``size`` bytes into parts."""
     least = -(-size // MAX_PARTS)
-    return PartPlan(size, max(PART_BYTES, -(-least // _MIB) * _MIB))
+    return PartPlan(size, PART_BYTES if least <= PART_BYTES else -(-least // _MIB) * _MIB)
 
 
 def plan_of(upload: UploadInfo) -> PartPlan:

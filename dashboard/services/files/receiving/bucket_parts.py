@@ -185,8 +185,7 @@ class BucketParts:
             driver = self._driver(name)
             if _id(upload):
                 driver.abort_parts(key, _id(upload))
-            # Also what was begun by a request whose response was lost.
-            driver.sweep([key], since=upload.created_at)
+            _sweep_unknown(driver, upload)
             driver.delete(key)
             return not _id(upload) or not _is_known(driver, key, _id(upload))
         except Unsupported as error:
@@ -258,6 +257,16 @@ def _keeps_versions(driver: Driver) -> bool:
         if error.kind in (Kind.DENIED, Kind.UNSUPPORTED):
             return False
         raise
+
+
+def _sweep_unknown(driver: Driver, upload: UploadInfo) -> None:
+    """Abort what was begun by a request whose response was lost. Not every key may list what is begun, and it
+    has to only if nothing else is known."""
+    try:
+        driver.sweep([_key(upload)], since=upload.created_at)
+    except StorageError as error:
+        if error.kind is not Kind.DENIED or not _id(upload):
+            raise
 
 
 def _is_known(driver: SignsParts, key: str, upload_id: str) -> bool:

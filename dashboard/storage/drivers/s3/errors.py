@@ -50,6 +50,7 @@ _VERBS = {
     "restore": ("restore versions in", "s3:GetObjectVersion and s3:PutObject"),
     "tags": ("tag objects in", "s3:GetObjectTagging and s3:PutObjectTagging"),
     "tier": ("copy within", "s3:GetObject and s3:PutObject"),
+    "list parts": ("list the parts of an upload to", "s3:ListMultipartUploadParts"),
     "look at CORS": ("read the CORS rules of", "s3:GetBucketCORS"),
     "change CORS": ("change the CORS rules of", "s3:PutBucketCORS"),
     "look at lifecycle": ("read the lifecycle rules of", "s3:GetLifecycleConfiguration"),

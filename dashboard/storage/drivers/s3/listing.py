@@ -34,6 +34,7 @@ from dashboard.storage.types import Entry
 
 T = TypeVar("T")
 PAGE_SIZE = 1000
+MAX_PART_NUMBER = 10_000
 _TOKEN = "continuation-token"
 _MARKS = frozenset({_TOKEN, "key-marker"})
 # Without references such as &amp;, which only a parser resolves.
@@ -157,6 +158,8 @@ def _parse_parts(body: bytes) -> tuple[list[SentPart], str]:
         number, size = each.findtext("PartNumber") or "", each.findtext("Size") or ""
         if not (number.isascii() and number.isdigit() and size.isascii() and size.isdigit()):
             raise MalformedResponse("a part has no number or no size")
+        if not 1 <= int(number) <= MAX_PART_NUMBER:
+            raise MalformedResponse("a part has a number that none can have")
         found.append(SentPart(int(number), int(size), strip_quotes(each.findtext("ETag")) or ""))
     marker = (root.findtext("NextPartNumberMarker") or "") if more else ""
     require_marker(more, marker)

@@ -70,7 +70,7 @@ class S3SignedUploadsMixin:
         """See ``SignsParts``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html"""
         self.check_key(key)
-        context = self._client.context("list", key)
+        context = self._client.context("list parts", key)
         return tuple(listing.uploaded_parts(self._client, context, self._config.prefix + key, upload_id))
 
     def finish_parts(

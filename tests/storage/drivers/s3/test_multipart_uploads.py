@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from dashboard.storage.drivers.s3.errors import ErrorContext
+from dashboard.storage.drivers.s3.listing import uploaded_parts
+from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.findings import DAYS, LEFTOVERS
 from dashboard.storage.inspection.powers import ChecksSettings, Finding, KeepsUnfinished
+from dashboard.storage.object_powers import SentPart
 from dashboard.storage.wrappers.read_only import ReadOnly
 from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy
@@ -84,3 +90,59 @@ def test_a_place_that_does_not_tell_has_no_such_finding(seaweedfs: SeaweedFS) ->
         proxy.answer(501, "NotImplemented", key="uploads", times=None)
         assert leftovers_finding(driver) is None
         driver.close()
+
+
+class Scripted:
+    """A server that lists parts as it is told, page by page."""
+
+    def __init__(self, *pages: str) -> None:
+        self.pages = list(pages)
+        self.asked: list[dict[str, str]] = []
+
+    def send(self, method: str, context: object, *, key: str, query: dict[str, str]) -> SimpleNamespace:
+        self.asked.append(query)
+        page = self.pages[min(len(self.asked), len(self.pages)) - 1]
+        return SimpleNamespace(body=page.encode())
+
+
+def page_of(*parts: tuple[object, object], more: str = "") -> str:
+    listed = "".join(
+        f'<Part><PartNumber>{number}</PartNumber><Size>{size}</Size><ETag>"{number}"</ETag></Part>'
+        for number, size in parts
+    )
+    ending = f"<NextPartNumberMarker>{more}</NextPartNumberMarker>" if more else ""
+    is_truncated = "true" if more else "false"
+    return f"<ListPartsResult>{listed}{ending}<IsTruncated>{is_truncated}</IsTruncated></ListPartsResult>"
+
+
+def listed_parts(*pages: str) -> tuple[list[SentPart], Scripted]:
+    server: Any = Scripted(*pages)
+    context = ErrorContext("list parts", "key", "bucket", "localhost", "us-east-1")
+    return list(uploaded_parts(server, context, "key", "id")), server
+
+
+def test_parts_are_listed_page_by_page() -> None:
+    parts, server = listed_parts(page_of((1, 5), (2, 5), (2, 5), more="2"), page_of((7, 3)))
+    assert [(part.number, part.size, part.etag) for part in parts] == [
+        *((1, 5, "1"), (2, 5, "2"), (2, 5, "2"), (7, 3, "7"))
+    ]
+    assert [query.get("part-number-marker") for query in server.asked] == [None, "2"]
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param((page_of((1, 5), more="1"),), id="the same page for ever"),
+        pytest.param((page_of((2, 5), (1, 5)),), id="descending"),
+        pytest.param((page_of((0, 5)),), id="no part 0"),
+        pytest.param((page_of((10_001, 5)),), id="beyond all parts"),
+        pytest.param((page_of((1, -5)),), id="a negative size"),
+        pytest.param((page_of(("one", 5)),), id="no number"),
+        pytest.param((page_of(more="5"),), id="an empty page that goes on"),
+        pytest.param((page_of((1, 5)).replace("<IsTruncated>false</IsTruncated>", ""),), id="no end"),
+        pytest.param(("<html>",), id="no XML"),
+    ],
+)
+def test_a_listing_of_parts_that_cannot_be_is_an_error(pages: tuple[str, ...]) -> None:
+    with pytest.raises(StorageError):
+        listed_parts(*pages)

@@ -147,6 +147,7 @@ SHARED_NAMES = {
     "history": "the tables and the service",
     "keys": "of encryption: the command, the service, the vault and the page",
     "links": "those of Google Cloud Storage, and the console's own: the service, the page, the API",
+    "backups": "copies of a settings file; of the databases: the table and the service",
     "migrations": "the command, the tables, the service and its page",
     "options": "what an option is, and the checks of what was typed",
     "bucket_settings": "the service and its page",

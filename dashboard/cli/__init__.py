@@ -17,6 +17,7 @@ from dashboard.cli.access.keys import keys
 from dashboard.cli.access.token import token
 from dashboard.cli.access.user import user
 from dashboard.cli.backend import backend
+from dashboard.cli.backup import backup
 from dashboard.cli.files import file_group
 from dashboard.cli.invocation import Invocation, MainGroup, pass_invocation
 from dashboard.cli.migrate import migrate
@@ -58,7 +59,20 @@ backend.add_command(backend_work.count)
 backend.add_command(backend_work.check)
 backend.add_command(backend_work.activate)
 backend.add_command(backend_import.import_env)
-for command in (run, setup, backend, file_group.files, migrate, migrations, keys, user, token, env, storage):
+for command in (
+    run,
+    setup,
+    backend,
+    backup,
+    file_group.files,
+    migrate,
+    migrations,
+    keys,
+    user,
+    token,
+    env,
+    storage,
+):
     stowage.add_command(command)
 stowage.add_command(uploads)
 stowage.add_command(audit)

@@ -128,7 +128,7 @@ def link(invocation: Invocation, path: Path, name: str | None) -> None:
 @pass_invocation
 def back_up(invocation: Invocation, folder: Path) -> None:
     """Copy both databases into FOLDER while the console runs. The key is not copied, and files are not."""
-    copied = invocation.services.backup.write(invocation.actor, folder)
+    copied = invocation.services.backups.copies.write(invocation.actor, folder)
     invocation.out.document({"files": [{"path": str(each.path), "bytes": each.size} for each in copied]})
     for each in copied:
         invocation.out.note(f"{each.path}, {formatting.size(each.size)}")

@@ -7,6 +7,9 @@ import fcntl
 import os
 from pathlib import Path
 
+LOCK_FILE = "runner.lock"
+"""In the instance folder."""
+
 
 class RunnerLock:
     """An exclusive ``flock``. The kernel releases it when the holder dies, for whatever reason."""

@@ -21,7 +21,7 @@ RESTART_CODE = 75
 
 class JobKind(StrEnum):
     """What a job does. The ``subject_id`` is a migration's for migration jobs, a backend's for all others.
-    Of ``UPLOADS``, ``FILES`` and ``AUDIT`` there is one for the whole instance, with subject 0."""
+    There is one ``UPLOADS``, ``FILES``, ``AUDIT`` and ``BACKUP`` for the whole instance, with subject 0."""
 
     MIGRATION = "migration"
     COUNT = "count"
@@ -30,6 +30,8 @@ class JobKind(StrEnum):
     WRITE_BACK = "send_home"
     UPLOADS = "uploads"
     """Check, process and store received uploads; sweep what is left of failed ones."""
+    BACKUP = "backup"
+    """Back up the console's own databases, if that is due or was requested."""
     FILES = "files"
     """Requested deletions of old files, expired deletions that can no longer be undone, and thumbnails of
     files that are gone."""
@@ -178,4 +180,5 @@ LANES = (
     Lane(frozenset({JobKind.WRITE_BACK}), 2),
     Lane(frozenset({JobKind.UPLOADS}), 1),
     Lane(frozenset({JobKind.FILES}), 1),
+    Lane(frozenset({JobKind.BACKUP}), 1),
 )

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from dashboard.models import backends, base, catalogue, console, history, migrations, sharing, waiting, work
+from dashboard.models import (
+    backends,
+    backups,
+    base,
+    catalogue,
+    console,
+    history,
+    migrations,
+    sharing,
+    waiting,
+    work,
+)
 
 WORK_BIND = base.WORK_BIND
 main_metadata = base.Model.metadata
@@ -11,6 +22,7 @@ work_metadata = work.metadata
 __all__ = [
     "WORK_BIND",
     "backends",
+    "backups",
     "base",
     "catalogue",
     "console",

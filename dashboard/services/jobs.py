@@ -22,6 +22,7 @@ INSTANCE_INTERVALS: dict[JobKind, float] = {
     JobKind.UPLOADS: 60.0,
     JobKind.FILES: 3600.0,
     JobKind.AUDIT: 86_400.0,
+    JobKind.BACKUP: 300.0,
 }
 """The jobs that are repeated for the whole instance, with subject 0."""
 

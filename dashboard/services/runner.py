@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable, Mapping
 
 from dashboard.errors import StowageError
-from dashboard.jobs.lock import RunnerLock
+from dashboard.jobs.lock import LOCK_FILE, RunnerLock
 from dashboard.jobs.loop import RunnerLoop
 from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobResult
 from dashboard.migration.types import Progress, State
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.checks import Checks
+from dashboard.services.backups.backups import Backups
 from dashboard.services.database import Database
 from dashboard.services.environment.live_settings import LiveSettings
 from dashboard.services.fallback.write_back import WriteBack
@@ -26,7 +27,6 @@ from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
 from dashboard.services.switching.activation import Activation
 
-LOCK_FILE = "runner.lock"
 RETRY_SECONDS = 0.2
 """Seconds between two attempts to become the runner."""
 POLL_SECONDS = 0.25
@@ -50,6 +50,7 @@ class Runner:
         write_back: WriteBack,
         unfinished_uploads: UnfinishedUploads,
         uploads: Processing,
+        backups: Backups,
         files: FilesJob,
         audit: AuditLog,
     ) -> None:
@@ -65,6 +66,7 @@ class Runner:
         self._write_back = write_back
         self._unfinished_uploads = unfinished_uploads
         self._uploads = uploads
+        self._backups = backups
         self._files = files
         self._audit = audit
         self._loop: RunnerLoop | None = None
@@ -170,6 +172,7 @@ class Runner:
             JobKind.UPLOADS: Handler(self._uploads.run, _ignore),
             JobKind.FILES: Handler(self._files.run, _ignore),
             JobKind.AUDIT: Handler(self._audit.run, _ignore),
+            JobKind.BACKUP: Handler(self._backups.run, _ignore),
         }
 
     def _check(self, context: JobContext) -> JobResult:

@@ -16,7 +16,8 @@ from dashboard.services.backends.checks import Checks
 from dashboard.services.backends.machine_folders import folder_policy
 from dashboard.services.backends.probes import Probes
 from dashboard.services.backends.status import StatusBoard
-from dashboard.services.backup import DatabaseBackup
+from dashboard.services.backups.backups import Backups
+from dashboard.services.backups.storing_backups import BackupStore
 from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.catalogue.saved_searches import SavedSearches
 from dashboard.services.database import Database
@@ -104,8 +105,8 @@ class Services:
     serving: Serving
     thumbnails: Thumbnails
     runner: Runner
-    backup: DatabaseBackup
     upkeep: Upkeep
+    backups: Backups
     environment: EnvironmentEditor
 
     @property
@@ -149,18 +150,17 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     accounts = Accounts(database, audit, keys, passwords)
     machine, caches = _machine_policy(settings), settings.instance / "cache"
     backends = Backends(database, audit, keys, machine=machine, caches=caches)
-    status = StatusBoard(database)
-    catalogue = Catalogue(database)
+    status, catalogue, jobs = StatusBoard(database), Catalogue(database), Jobs(database)
     checks = Checks(backends, status, keys, catalogue)
     activation = Activation(database, audit, backends)
     migrations, write_back = Migrations(database, audit), WriteBack(database, audit, backends)
-    jobs = Jobs(database)
     uploads = _compose_uploads(settings, database, audit, backends, catalogue)
     cleanup = _compose_cleanup(database, audit, backends, uploads.processing.derivatives)
     writes, serving = FileWrites(database, audit, backends), Serving(database, backends)
     deletions = Deletions(writes, catalogue)
     folder_changes = FolderChanges(writes, catalogue, deletions)
     handler = MigrationHandler(database, audit, backends, max_workers=settings.max_workers)
+    backups = Backups(database, audit, BackupStore(settings, database, backends, keys))
     services = Services(
         live=live,
         environment=EnvironmentEditor(database, audit, accounts, live),
@@ -176,8 +176,8 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         status=status,
         checks=checks,
         activation=activation,
-        backup=DatabaseBackup(settings, database),
         upkeep=Upkeep(settings, database),
+        backups=backups,
         probes=Probes(database, audit, backends, status),
         bucket_settings=BucketSettings(database, audit, backends),
         migrations=migrations,
@@ -212,6 +212,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             write_back=write_back,
             unfinished_uploads=UnfinishedUploads(database, backends, keys),
             uploads=uploads.processing,
+            backups=backups,
             files=FilesJob(catalogue, folder_changes, deletions, *cleanup),
             audit=audit,
         ),

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from dashboard.models.console import AuditEntry, Setting, User
 from dashboard.services.backends.status import Badge
 from dashboard.services.backends.values import BackendInfo
-from dashboard.services.backup import LAST_BACKUP
+from dashboard.services.backups.database_copies import LAST_BACKUP
 from dashboard.services.database import Database
 from dashboard.settings import Settings
 from dashboard.storage.errors import StorageError
@@ -81,7 +81,7 @@ class Upkeep:
             return session.scalar(rotated) or session.scalar(select(func.min(User.created_at)))
 
     def backup_at(self) -> float | None:
-        """When ``stowage storage backup`` last finished."""
+        """When the last backup was finished, by hand or by schedule."""
         with self._database.read() as session:
             value = session.scalar(select(Setting.value).where(Setting.key == LAST_BACKUP))
         return float(value) if value else None

@@ -28,6 +28,7 @@ from dashboard.web.admin.migrations.migrations import MigrationPages
 from dashboard.web.admin.overview.overview_page import Overview
 from dashboard.web.admin.settings.account_pages import SettingsPages
 from dashboard.web.admin.settings.api_document import ApiDocument
+from dashboard.web.admin.settings.backup_pages import BackupPages
 from dashboard.web.admin.settings.environment_pages import EnvironmentPages
 from dashboard.web.admin.settings.keys import KeyPages
 from dashboard.web.admin.settings.tokens import TokenPages
@@ -63,6 +64,7 @@ def install(app: Flask) -> None:
         UploadPolicyPages(),
         UserPages(),
         KeyPages(),
+        BackupPages(),
         TokenPages(),
         ApiDocument(),
     )

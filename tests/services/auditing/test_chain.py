@@ -205,7 +205,7 @@ def test_a_head_that_was_cut_with_the_end_is_found(chained: ServiceConsole, head
 def test_an_older_database_that_is_put_back_is_found(tmp_path: Path) -> None:
     with started(tmp_path) as console:
         write(console, 3)
-        console.services.backup.write(ADMIN, tmp_path / "copy")
+        console.services.backups.copies.write(ADMIN, tmp_path / "copy")
         write(console, 3)
     (tmp_path / "stowage.db-wal").unlink(missing_ok=True)
     (tmp_path / "stowage.db-shm").unlink(missing_ok=True)

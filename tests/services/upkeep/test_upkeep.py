@@ -22,7 +22,7 @@ def test_a_backup_is_overdue_after_a_week_and_done_by_the_command(
     later = time.time() + (BACKUP_DAYS + 1) * 86_400
     monkeypatch.setattr(module.time, "time", lambda: later)
     assert upkeep.backup_due_since() is not None
-    console.services.backup.write(ADMIN, tmp_path / "copy")
+    console.services.backups.copies.write(ADMIN, tmp_path / "copy")
     assert upkeep.backup_at() == pytest.approx(later, abs=1)
     assert upkeep.backup_due_since() is None
 

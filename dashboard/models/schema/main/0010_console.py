@@ -11,6 +11,7 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
+    _create_backups()
     _chain_the_audit_log()
     op.add_column(
         "comparisons", sa.Column("examples", sa.JSON(), server_default=sa.text("'{}'"), nullable=False)
@@ -35,3 +36,24 @@ def _chain_the_audit_log() -> None:
         sa.Column("signature", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
     )
+
+
+def _create_backups() -> None:
+    op.create_table(
+        "backups",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("backend", sa.String(length=63), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("requested_by", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=True),
+        sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.Column("size", sa.Integer(), nullable=True),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("message", sa.String(), nullable=False),
+        sa.Column("remedy", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_backups")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_backups_state", "backups", ["state", "finished_at"], unique=False)

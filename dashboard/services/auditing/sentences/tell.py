@@ -38,6 +38,7 @@ AREAS = {
     "user": "Users",
     "token": "API tokens",
     "keys": "Keys",
+    "backup": "Backups of the console",
     "environment": "Settings file",
     "audit": "Audit log",
     "setup": "Setup",

@@ -126,6 +126,17 @@ def _set_up(row: AuditRow) -> Telling:
     return telling("set this console up")
 
 
+@tells("backup.schedule")
+def _scheduled(row: AuditRow) -> Telling:
+    changes = changed(row.detail, "enabled", "every_hours", "keep", "backend")
+    return telling("changed when the console is backed up", changes=changes)
+
+
+@tells("backup.request")
+def _backed_up(row: AuditRow) -> Telling:
+    return telling("had the console backed up as ", named(row.subject))
+
+
 @tells("keys.restore")
 def _restored(row: AuditRow) -> Telling:
     return telling("restored the key file from the recovery key")

@@ -9,6 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from dashboard.errors import Kind, StowageError
 from dashboard.models.console import Setting
 from dashboard.services.database import Database
@@ -51,17 +53,24 @@ class DatabaseBackup:
                 if (folder / source.name).exists():
                     reason = f"“{folder}” already holds “{source.name}”."
                     raise _refusal(Kind.CONFLICT, reason, "Name another folder.")
-            copied = tuple(_copy(source, folder / source.name) for source in sources)
+            copied = tuple(copy_database(source, folder / source.name) for source in sources)
         except (OSError, sqlite3.Error) as error:
             cause = getattr(error, "strerror", None) or str(error)
             reason = f"The copy in “{folder}” failed: {cause}."
             raise _refusal(Kind.DENIED, reason, "Check the folder and its free space.") from error
         with self._database.write() as session:
-            session.merge(Setting(key=LAST_BACKUP, value=f"{time.time():.0f}"))
+            record_backup(session, time.time())
         return copied
 
 
-def _copy(source: Path, target: Path) -> BackedUp:
+def record_backup(session: Session, at: float) -> None:
+    """Remember when the databases were backed up, in the caller's transaction."""
+    session.merge(Setting(key=LAST_BACKUP, value=f"{at:.0f}"))
+
+
+def copy_database(source: Path, target: Path) -> BackedUp:
+    """Copy a database that is in use, in one consistent state, to a new file that only its owner can read.
+    It appears under its name when it is complete and on disk. Raises ``OSError`` and ``sqlite3.Error``."""
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

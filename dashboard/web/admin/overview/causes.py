@@ -158,8 +158,8 @@ def _of_upkeep(facts: Facts) -> list[Cause]:
         title = "The configuration was never backed up"
         if facts.backup_at is not None:
             title = f"The last backup of the configuration is {(now - facts.backup_at) / 86_400:.0f} days old"
-        text = "Run “stowage storage backup FOLDER” now and then, and keep the recovery key somewhere else."
-        found.append(Cause("backup", "info", title, text, "See the health", url_for("overview.index")))
+        text = "Set a schedule, and keep the recovery key somewhere else."
+        found.append(Cause("backup", "info", title, text, "See the backups", url_for("backups.index")))
     return found
 
 

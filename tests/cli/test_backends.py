@@ -159,7 +159,7 @@ def test_users_are_added_listed_and_given_passwords(console: Cli) -> None:
 def test_keys_rotate_and_come_back_from_the_recovery_key(console: Cli, instance: Path) -> None:
     before = console("keys", "show-state", "--json").document
     assert not before["sealed"]
-    rotated = console("keys", "rotate", "--json").document
+    rotated = console("keys", "rotate", "--yes", "--json").document
     assert rotated["key_id"] != before["key_id"]
     (instance / "stowage.key").unlink()
     sealed = console("keys", "show-state")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import replace
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
@@ -235,8 +235,7 @@ def test_the_server_in_front_sends_local_files(
 ) -> None:
     root, instance = served.folder / HOME, served.console.services.settings.instance
     settings = Settings.from_env({f"STOWAGE_{name}": setting.format(root=root)}, instance=instance)
-    services = replace(served.console.services, settings=settings)
-    monkeypatch.setattr(offloading, "services", lambda: services)
+    monkeypatch.setattr(offloading, "services", lambda: SimpleNamespace(settings=settings))
     served.put(HOME, "a %41/ü", CONTENT)
     found = served.browser.client.get(address(HOME, "a %41/ü"), headers={"Range": "bytes=0-1"})
     if value is None:

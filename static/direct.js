@@ -102,17 +102,18 @@
       this.progress();
       const signed = [];
       const next = async () => {
-        if (!signed.length && left.length) {
-          const numbers = left.splice(0, SIGNED_AT_ONCE);
-          signed.push(ask("POST", `${this.url}/parts`, { numbers }).then((told) => told.parts));
-        }
-        while (signed.length) {
-          const parts = await signed[0];
+        for (;;) {
+          if (!signed.length) {
+            if (!left.length) return null;
+            const numbers = left.splice(0, SIGNED_AT_ONCE);
+            signed.push(ask("POST", `${this.url}/parts`, { numbers }).then((told) => told.parts));
+          }
+          const batch = signed[0];
+          const parts = await batch;
           if (parts.length) return parts.shift();
-          signed.shift();
-          if (left.length) return next();
+          /* Another sender may have seen its end before. */
+          if (signed[0] === batch) signed.shift();
         }
-        return null;
       };
       const sender = async () => {
         for (let part = await next(); part && !this.stopped; part = await next()) await this.send(part);

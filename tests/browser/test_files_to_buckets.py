@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -115,3 +116,55 @@ def test_a_bucket_that_refuses_and_then_takes_files(
     assert [number for number in sent if number] == ["1", "2"], "part 1 is not sent again"
     assert keys(seaweedfs, bucket) == {path.name: path.stat().st_size for path in (large, refused)}
     assert "Uploads" not in seaweedfs.client().list_multipart_uploads(Bucket=bucket)
+
+
+def test_every_part_of_many_is_sent_once(page: Page) -> None:
+    """Addresses come in batches, which several senders use up together."""
+    size, part = 1003, 10
+    sent: dict[int, bytes] = {}
+    finished: list[dict[str, Any]] = []
+
+    def answer(route: Route) -> None:
+        request, path = route.request, route.request.url.partition("/made-up/")[2]
+        body = request.post_data_json if request.method == "POST" else {}
+        if path == "direct":
+            route.fulfill(json={"upload_url": "/made-up/1", "part_size": part, "part_count": 101})
+        elif path == "1/parts":
+            assert len(body["numbers"]) <= 100
+            urls = [_address(number, size, part) for number in body["numbers"]]
+            route.fulfill(json={"parts": urls})
+        elif path == "1/finish":
+            finished.append(body)
+            route.fulfill(status=202, json={})
+        else:
+            number = int(path.rpartition("/")[2])
+            assert number not in sent
+            sent[number] = request.post_data_buffer or b""
+            route.fulfill(status=200, headers={"ETag": f'"{number}"'})
+
+    page.route("**/made-up/**", answer)
+    outcome = page.evaluate(
+        """size => new Promise((done) => {
+          const file = new File([new Uint8Array(size).map((each, index) => index % 251)], "many.dat");
+          new window.stowageDirect.Upload(file, {
+            endpoint: "/made-up", id: "", about: {}, onUrl() {}, onBroken() {}, onProgress() {},
+            onError: () => done("error"), onThroughConsole: (why) => done("console " + why),
+            onSuccess: () => done("sent"),
+          }).start();
+        })""",
+        size,
+    )
+    assert outcome == "sent"
+    content = b"".join(sent[number] for number in sorted(sent))
+    assert content == bytes(index % 251 for index in range(size))
+    assert sorted(each["number"] for each in finished[0]["parts"]) == list(range(1, 102))
+
+
+def _address(number: int, size: int, part: int) -> dict[str, Any]:
+    return {
+        "number": number,
+        "size": min(part, size - (number - 1) * part),
+        "method": "PUT",
+        "url": f"/made-up/parts/{number}",
+        "headers": {},
+    }

@@ -70,6 +70,7 @@ SMALL = {
     "cli/start.py": "a group of commands",
     "jobs/stop_signal.py": "for the parent and both of its children",
     "cli/formatting.py": "numbers and times as text, used by all commands",
+    "web/admin/palette/search_page.py": "a page, apart from what it searches",
     "web/local_time.py": "times in the console's zone, for every page",
     "services/csv_cells.py": "cells of every CSV file, safe in a spreadsheet",
     "media/decoding/pdf.py": "the only file that imports PDFium",

@@ -37,7 +37,9 @@ from dashboard.services.migrations.progress import build_progress, is_waiting_fo
 from dashboard.services.migrations.report import csv_lines, json_lines, report_rows
 from dashboard.services.migrations.review import Review, Reviews
 from dashboard.services.migrations.rows import (
+    MigrationName,
     find_backend,
+    find_by_name,
     get_row,
     not_possible_error,
     refuse_concurrent,
@@ -223,6 +225,10 @@ class Migrations:
             build_progress(row, totals.get(row.id, Counters()), self._live(row), waiting)
             for row, waiting in rows
         )
+
+    def find(self, text: str, *, limit: int = 20) -> tuple[MigrationName, ...]:
+        """Return the newest migrations with this number, or with this text in a backend's name."""
+        return find_by_name(self._database, text, limit)
 
     def failures(self, migration_id: int) -> tuple[FailureGroup, ...]:
         """Return the failed objects grouped by reason, most frequent first. Raises ``NOT_FOUND``."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
@@ -10,6 +12,7 @@ from dashboard.jobs.types import JobKind
 from dashboard.migration.types import Control, State
 from dashboard.models.backends import Backend
 from dashboard.models.migrations import Migration
+from dashboard.services.database import Database, clamp_integer
 from dashboard.services.jobs import enqueue
 
 _NOW = {
@@ -94,3 +97,23 @@ def send_to_runner(session: Session, row: Migration) -> None:
     row.outcome = row.finished_at = None
     row.message = row.remedy = ""
     enqueue(session, JobKind.MIGRATION, row.id)
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationName:
+    """What a list to choose from needs of a migration."""
+
+    id: int
+    source: str
+    destination: str
+
+
+def find_by_name(database: Database, text: str, limit: int) -> tuple[MigrationName, ...]:
+    """Return the newest migrations with this number, or with this text in a backend's name."""
+    row = Migration
+    fits = or_(row.source.contains(text, autoescape=True), row.destination.contains(text, autoescape=True))
+    if text.isascii() and text.isdigit():
+        fits = or_(fits, row.id == clamp_integer(int(text[:20])))
+    query = select(row.id, row.source, row.destination).where(fits).order_by(row.id.desc()).limit(limit)
+    with database.read() as session:
+        return tuple(MigrationName(*each) for each in session.execute(query))

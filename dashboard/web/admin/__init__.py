@@ -26,6 +26,7 @@ from dashboard.web.admin.migrations.ledger_pages import LedgerPages
 from dashboard.web.admin.migrations.migration_new import NewMigration
 from dashboard.web.admin.migrations.migrations import MigrationPages
 from dashboard.web.admin.overview.overview_page import Overview
+from dashboard.web.admin.palette.search_page import SearchEverything
 from dashboard.web.admin.settings.account_pages import SettingsPages
 from dashboard.web.admin.settings.api_document import ApiDocument
 from dashboard.web.admin.settings.backup_pages import BackupPages
@@ -67,6 +68,7 @@ def install(app: Flask) -> None:
         BackupPages(),
         TokenPages(),
         ApiDocument(),
+        SearchEverything(),
     )
     layout.install(app)
     log_view.install(app)

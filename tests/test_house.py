@@ -67,6 +67,8 @@ VENDORS = {
 # Files of under 60 lines, and why they are no part of their neighbours. A pattern covers files of one kind.
 SMALL = {
     "cli/files/file_group.py": "a group of commands",
+    "cli/oversight/usage_command.py": "a group of commands",
+    "services/usage/usage_services.py": "puts the parts behind the Usage page together",
     "cli/start.py": "a group of commands",
     "jobs/stop_signal.py": "for the parent and both of its children",
     "cli/formatting.py": "numbers and times as text, used by all commands",
@@ -117,6 +119,7 @@ SMALL = {
 
 
 NAMING_DRIVERS = {
+    "services/usage/prices.py": "list prices of one date: changed all together, and by administrators",
     "storage/registry.py": "the rows",
     "services/files/changing/local_transfers.py": "a folder of this machine, for as long as a command runs",
     "services/people/setup.py": "the first backend is a folder beside the databases",

@@ -21,7 +21,8 @@ RESTART_CODE = 75
 
 class JobKind(StrEnum):
     """What a job does. The ``subject_id`` is a migration's for migration jobs, a backend's for all others.
-    There is one ``UPLOADS``, ``FILES``, ``AUDIT`` and ``BACKUP`` for the whole instance, with subject 0."""
+    There is one ``UPLOADS``, ``FILES``, ``USAGE``, ``AUDIT`` and ``BACKUP`` for the whole instance, with
+    subject 0."""
 
     MIGRATION = "migration"
     COUNT = "count"
@@ -35,6 +36,8 @@ class JobKind(StrEnum):
     FILES = "files"
     """Requested deletions of old files, expired deletions that can no longer be undone, and thumbnails of
     files that are gone."""
+    USAGE = "usage"
+    """Sum up the catalogue for the Usage page."""
     AUDIT = "audit"
     """Check the chain of the audit log, and remove entries that are too old."""
 

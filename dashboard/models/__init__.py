@@ -11,6 +11,7 @@ from dashboard.models import (
     history,
     migrations,
     sharing,
+    usage,
     waiting,
     work,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "main_metadata",
     "migrations",
     "sharing",
+    "usage",
     "waiting",
     "work",
     "work_metadata",

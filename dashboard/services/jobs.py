@@ -21,6 +21,7 @@ INTERVALS: dict[JobKind, float] = {JobKind.CHECK: 60.0, JobKind.COUNT: 6 * 3600.
 INSTANCE_INTERVALS: dict[JobKind, float] = {
     JobKind.UPLOADS: 60.0,
     JobKind.FILES: 3600.0,
+    JobKind.USAGE: 6 * 3600.0,
     JobKind.AUDIT: 86_400.0,
     JobKind.BACKUP: 300.0,
 }

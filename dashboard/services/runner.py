@@ -26,6 +26,7 @@ from dashboard.services.migrations.job_handler import MigrationHandler
 from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
 from dashboard.services.switching.activation import Activation
+from dashboard.services.usage.usage_services import UsageServices
 
 RETRY_SECONDS = 0.2
 """Seconds between two attempts to become the runner."""
@@ -53,6 +54,7 @@ class Runner:
         backups: Backups,
         files: FilesJob,
         audit: AuditLog,
+        usage: UsageServices,
     ) -> None:
         self._live = live
         self._database = database
@@ -69,6 +71,7 @@ class Runner:
         self._backups = backups
         self._files = files
         self._audit = audit
+        self._usage = usage
         self._loop: RunnerLoop | None = None
 
     def is_alive(self) -> bool:
@@ -171,6 +174,7 @@ class Runner:
             JobKind.WRITE_BACK: Handler(self._run_write_back, _ignore),
             JobKind.UPLOADS: Handler(self._uploads.run, _ignore),
             JobKind.FILES: Handler(self._files.run, _ignore),
+            JobKind.USAGE: Handler(self._usage.run, _ignore),
             JobKind.AUDIT: Handler(self._audit.run, _ignore),
             JobKind.BACKUP: Handler(self._backups.run, _ignore),
         }
@@ -187,6 +191,7 @@ class Runner:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)
         if finished:
             self._unfinished_uploads.sweep(context.job.subject_id)
+            self._usage.summing_up.backend(context.job.subject_id)
         return JobResult(requeue=not finished)
 
     def _compare(self, context: JobContext) -> JobResult:

@@ -62,6 +62,7 @@ from dashboard.services.people.tokens import Tokens
 from dashboard.services.runner import Runner
 from dashboard.services.switching.activation import Activation
 from dashboard.services.upkeep.upkeep import Upkeep
+from dashboard.services.usage.usage_services import FileServices, UsageServices, compose_usage
 from dashboard.settings import Settings
 from dashboard.storage.registry import MachinePolicy
 from dashboard.vault.keyring import KeyFile
@@ -104,6 +105,7 @@ class Services:
     old_files: OldFiles
     serving: Serving
     thumbnails: Thumbnails
+    usage: UsageServices
     runner: Runner
     upkeep: Upkeep
     backups: Backups
@@ -151,14 +153,14 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     machine, caches = _machine_policy(settings), settings.instance / "cache"
     backends = Backends(database, audit, keys, machine=machine, caches=caches)
     status, catalogue, jobs = StatusBoard(database), Catalogue(database), Jobs(database)
-    checks = Checks(backends, status, keys, catalogue)
-    activation = Activation(database, audit, backends)
+    checks, activation = Checks(backends, status, keys, catalogue), Activation(database, audit, backends)
     migrations, write_back = Migrations(database, audit), WriteBack(database, audit, backends)
     uploads = _compose_uploads(settings, database, audit, backends, catalogue)
     cleanup = _compose_cleanup(database, audit, backends, uploads.processing.derivatives)
     writes, serving = FileWrites(database, audit, backends), Serving(database, backends)
     deletions = Deletions(writes, catalogue)
     folder_changes = FolderChanges(writes, catalogue, deletions)
+    usage = compose_usage(database, audit, status.history, catalogue, FileServices(writes, deletions))
     handler = MigrationHandler(database, audit, backends, max_workers=settings.max_workers)
     backups = Backups(database, audit, BackupStore(settings, database, backends, keys))
     services = Services(
@@ -197,6 +199,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         file_changes=Changes(writes, catalogue),
         deletions=deletions,
         folder_changes=folder_changes,
+        usage=usage,
         across=AcrossBackends(migrations),
         local_transfers=LocalTransfers(writes, catalogue),
         file_edits=FileEdits(writes, catalogue),
@@ -215,6 +218,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             backups=backups,
             files=FilesJob(catalogue, folder_changes, deletions, *cleanup),
             audit=audit,
+            usage=usage,
         ),
     )
     live.subscribe(lambda before, now: _follow(services, handler, before, now))

@@ -34,6 +34,8 @@ from dashboard.web.admin.settings.environment_pages import EnvironmentPages
 from dashboard.web.admin.settings.keys import KeyPages
 from dashboard.web.admin.settings.tokens import TokenPages
 from dashboard.web.admin.settings.users import UserPages
+from dashboard.web.admin.usage.price_pages import PricePages
+from dashboard.web.admin.usage.usage_pages import UsagePages
 
 BASE = "admin/base.html"
 
@@ -59,6 +61,8 @@ def install(app: Flask) -> None:
         LedgerPages(),
         LinkPages(),
         OldFilesPage(),
+        UsagePages(),
+        PricePages(),
         AuditPages(),
         SettingsPages(),
         EnvironmentPages(),

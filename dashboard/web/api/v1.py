@@ -25,6 +25,7 @@ from dashboard.web.api.control import (
     people,
     providers,
     settings_file,
+    usage_figures,
 )
 from dashboard.web.api.files import browsing, catalogue_files, changing_files, whole_folders
 from dashboard.web.context import API_DOCUMENT
@@ -47,6 +48,7 @@ RESOURCES = (
     uploads.resource,
     direct_uploads.resource,
     activity.resource,
+    usage_figures.resource,
     people.resource,
     settings_file.resource,
     familiar.resource,

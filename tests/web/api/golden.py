@@ -19,6 +19,7 @@ from dashboard.web.api.control import (
     people,
     providers,
     settings_file,
+    usage_figures,
 )
 from dashboard.web.api.document import openapi
 
@@ -33,6 +34,7 @@ MODULES = (
     migrations,
     migration_control,
     activity,
+    usage_figures,
     people,
     familiar,
 )

@@ -25,6 +25,33 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("migration_id"),
     )
     _history()
+    _usage()
+
+
+def _usage() -> None:
+    numbers = ("files", "bytes", "without_checksum")
+    lists = ("kinds", "sizes", "ages", "largest", "oldest")
+    found = ("duplicate_groups", "duplicate_files", "duplicate_bytes")
+    op.create_table(
+        "usage_summaries",
+        sa.Column("backend_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in numbers),
+        *(sa.Column(name, sa.JSON(), nullable=False) for name in lists),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in found),
+        sa.PrimaryKeyConstraint("backend_id"),
+    )
+    op.create_table(
+        "usage_duplicates",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("checksum", sa.String(length=64), nullable=False),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in ("size", "copies", "wasted")),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_usage_duplicates_wasted", "usage_duplicates", ["wasted", "id"])
 
 
 def _history() -> None:

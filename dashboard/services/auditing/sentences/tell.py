@@ -39,6 +39,7 @@ AREAS = {
     "token": "API tokens",
     "keys": "Keys",
     "backup": "Backups of the console",
+    "prices": "Prices",
     "environment": "Settings file",
     "audit": "Audit log",
     "setup": "Setup",

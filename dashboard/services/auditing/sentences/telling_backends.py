@@ -190,3 +190,14 @@ def _environment(row: AuditRow) -> Telling:
 @tells("environment.backup")
 def _environment_copied(row: AuditRow) -> Telling:
     return telling("made a backup of the settings file")
+
+
+@tells("prices.save")
+def _prices(row: AuditRow) -> Telling:
+    names = tuple(name for name in row.detail if name != "token" and not name.startswith("before."))
+    return telling("changed the prices", used=names, changes=changed(row.detail, *names))
+
+
+@tells("prices.restore")
+def _prices_restored(row: AuditRow) -> Telling:
+    return telling("went back to the listed prices")

@@ -1,0 +1,183 @@
+"""What storage costs a month, from a price table that an administrator edits."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from dashboard.errors import InvalidInput
+from dashboard.models.console import Setting
+from dashboard.services.audit import AuditLog
+from dashboard.services.database import Database
+from dashboard.services.permissions import Actor, Permission
+from dashboard.services.usage.usage_values import BackendUsage
+
+SETTING = "prices"
+GB = 10**9
+MAX_PRICE = 1_000.0
+MAX_CURRENCY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """For a GB (10⁹ bytes): stored for a month, and downloaded."""
+
+    storage: float
+    download: float = 0.0
+
+
+LISTED_IN = "January 2025"
+"""When the defaults were in the providers' public lists: US regions, first tier, without taxes."""
+LISTED: Mapping[str, Price] = {
+    "aws": Price(0.023, 0.09),
+    "b2": Price(0.006, 0.01),
+    "r2": Price(0.015, 0.0),
+    "spaces": Price(0.02, 0.01),
+    "wasabi": Price(0.0068, 0.0),
+    "supabase": Price(0.021, 0.09),
+    "hetzner": Price(0.0061, 0.0012),
+    "scaleway": Price(0.0157, 0.0108),
+    "gcs_interop": Price(0.02, 0.12),
+    "gcs": Price(0.02, 0.12),
+    "azure": Price(0.018, 0.087),
+    "vercel_blob": Price(0.023, 0.05),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTable:
+    """``prices`` by the name of a preset; ``downloads`` is how much of what is stored is downloaded in a
+    month, in percent. ``listed``: nobody has changed it."""
+
+    currency: str = "$"
+    downloads: float = 10.0
+    prices: Mapping[str, Price] = field(default_factory=lambda: dict(LISTED))
+    listed: bool = True
+
+    def money(self, amount: float) -> str:
+        """An amount for people."""
+        return f"{self.currency} {amount:,.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A month of one backend: None where there is no price. ``elsewhere``: what the cheapest others would
+    cost for the same, as names of presets."""
+
+    backend: str
+    bytes: int
+    storage: float | None
+    download: float | None
+    elsewhere: tuple[tuple[str, float], ...]
+
+    @property
+    def total(self) -> float | None:
+        """Storage and downloads together."""
+        return None if self.storage is None or self.download is None else self.storage + self.download
+
+    @property
+    def cheapest(self) -> bool:
+        """Whether no other would cost less."""
+        total = self.total
+        return total is not None and all(other >= total for _, other in self.elsewhere)
+
+
+class Prices:
+    """Thread-safe."""
+
+    def __init__(self, database: Database, audit: AuditLog) -> None:
+        self._database = database
+        self._audit = audit
+
+    def table(self) -> PriceTable:
+        """The prices as they are now."""
+        with self._database.read() as session:
+            return _load(session)
+
+    def save(
+        self, actor: Actor, *, currency: str, downloads: float, prices: Mapping[str, Price | None]
+    ) -> PriceTable:
+        """Change the prices of these presets; None: it has none. Raises ``InvalidInput`` naming the field."""
+        actor.require(Permission.CONFIGURE)
+        currency = currency.strip()
+        if not currency or len(currency) > MAX_CURRENCY or not currency.isprintable():
+            raise InvalidInput("currency", "Give a currency, such as $ or EUR.")
+        _check("downloads", downloads, 10_000.0)
+        for name, price in prices.items():
+            if price is not None:
+                _check(f"storage.{name}", price.storage, MAX_PRICE)
+                _check(f"download.{name}", price.download, MAX_PRICE)
+        with self._database.write() as session:
+            before = _load(session)
+            merged = {name: price for name, price in {**before.prices, **prices}.items() if price is not None}
+            after = PriceTable(currency, downloads, merged, listed=False)
+            if (before.currency, before.downloads, before.prices) == (currency, downloads, merged):
+                return before
+            values = {name: [price.storage, price.download] for name, price in merged.items()}
+            text = json.dumps({"currency": currency, "downloads": downloads, "prices": values})
+            session.merge(Setting(key=SETTING, value=text))
+            self._audit.record(session, actor, "prices.save", "prices", **_changes(before, after))
+            return after
+
+    def restore(self, actor: Actor) -> None:
+        """Go back to the listed prices."""
+        actor.require(Permission.CONFIGURE)
+        with self._database.write() as session:
+            row = session.get(Setting, SETTING)
+            if row is not None:
+                session.delete(row)
+                self._audit.record(session, actor, "prices.restore", "prices")
+
+
+def cost_of(usage: BackendUsage, table: PriceTable) -> Cost:
+    """What a month of a backend costs, at what it holds now."""
+    size = usage.bytes or 0
+    own = table.prices.get(usage.preset)
+    others = sorted(
+        (
+            (name, sum(_amounts(size, price, table)))
+            for name, price in table.prices.items()
+            if name != usage.preset
+        ),
+        key=lambda each: each[1],
+    )
+    storage, download = _amounts(size, own, table) if own else (None, None)
+    return Cost(usage.name, size, storage, download, tuple(others[:3]) if own else ())
+
+
+def _amounts(size: int, price: Price, table: PriceTable) -> tuple[float, float]:
+    return size / GB * price.storage, size / GB * table.downloads / 100 * price.download
+
+
+def _load(session: Session) -> PriceTable:
+    row = session.get(Setting, SETTING)
+    if row is None or not row.value:
+        return PriceTable()
+    values: dict[str, Any] = json.loads(row.value)
+    prices = {name: Price(*each) for name, each in values["prices"].items()}
+    return PriceTable(values["currency"], values["downloads"], prices, listed=False)
+
+
+def _check(name: str, value: float, most: float) -> None:
+    if not math.isfinite(value) or not 0 <= value <= most:
+        raise InvalidInput(name, f"Give a number from 0 to {most:,.0f}.")
+
+
+def _changes(before: PriceTable, after: PriceTable) -> dict[str, str]:
+    pairs = {"currency": (before.currency, after.currency)}
+    pairs["downloads"] = (f"{before.downloads:g} %", f"{after.downloads:g} %")
+    for name in sorted({*before.prices, *after.prices}):
+        pairs[name] = (_text(before.prices.get(name)), _text(after.prices.get(name)))
+    changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    return {name: new for name, (_, new) in changed.items()} | {
+        f"before.{name}": old for name, (old, _) in changed.items()
+    }
+
+
+def _text(price: Price | None) -> str:
+    return "none" if price is None else f"{price.storage:g} stored, {price.download:g} downloaded"

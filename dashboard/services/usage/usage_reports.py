@@ -1,0 +1,132 @@
+"""Reads what the job has summed up: a few rows for each backend, whatever they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Row, Select, select
+
+from dashboard.models.backends import Backend, BackendStatus
+from dashboard.models.usage import duplicates, summaries
+from dashboard.services.csv_cells import csv_line
+from dashboard.services.database import Database
+from dashboard.services.history.history import History
+from dashboard.services.usage.prices import PriceTable, cost_of
+from dashboard.services.usage.summing_up import AGES, LARGER, OLDER, SIZES, UNKNOWN_AGE
+from dashboard.services.usage.usage_values import (
+    BackendUsage,
+    DuplicateGroup,
+    NamedFile,
+    Usage,
+    added,
+)
+
+MAX_SHOWN = 20
+SIZE_NAMES = (*(name for name, _ in SIZES), LARGER)
+AGE_NAMES = (*(name for name, _ in AGES), OLDER)
+
+
+class UsageReports:
+    """Thread-safe."""
+
+    def __init__(self, database: Database, history: History) -> None:
+        self._database = database
+        self._history = history
+
+    def usage(self) -> Usage:
+        """Everything that the page shows."""
+        columns = (Backend.id, Backend.name, Backend.preset)
+        status = (BackendStatus.objects, BackendStatus.bytes, BackendStatus.counted_at)
+        query: Select[*tuple[Any, ...]] = select(*columns, *status)
+        query = query.outerjoin(BackendStatus, BackendStatus.backend_id == Backend.id)
+        with self._database.read() as session:
+            backends = session.execute(query.order_by(Backend.name)).all()
+        with self._database.work_read() as connection:
+            rows = {row.backend_id: row for row in connection.execute(select(summaries))}
+        names = {row.id: row.name for row in backends}
+        known = [rows[number] for number in names if number in rows]
+        uptime = self._history.uptime(tuple(names), "30d")
+        ages = added([row.ages for row in known], (*AGE_NAMES, UNKNOWN_AGE))
+        return Usage(
+            tuple(_backend(row, rows.get(row.id), uptime[row.id]) for row in backends),
+            added([row.kinds for row in known]),
+            added([row.sizes for row in known], SIZE_NAMES),
+            tuple(each for each in ages if each.name != UNKNOWN_AGE or each.files),
+            _named(known, names, "largest", key=lambda each: -each.size),
+            _named(known, names, "oldest", key=lambda each: each.modified or 0.0),
+            self.duplicates(limit=5),
+        )
+
+    def duplicates(
+        self, *, limit: int = 50, offset: int = 0, backend: str = ""
+    ) -> tuple[DuplicateGroup, ...]:
+        """The groups that waste most."""
+        names = self._names()
+        table = duplicates.c
+        wanted = [number for number, name in names.items() if not backend or name == backend]
+        query = select(duplicates).where(table.backend_id.in_(wanted))
+        query = query.order_by(table.wasted.desc(), table.id).limit(limit).offset(min(offset, 10**6))
+        with self._database.work_read() as connection:
+            return tuple(_group(row, names) for row in connection.execute(query))
+
+    def duplicate(self, group_id: int) -> DuplicateGroup | None:
+        """One group, or None if there is none any more."""
+        with self._database.work_read() as connection:
+            row = connection.execute(select(duplicates).where(duplicates.c.id == group_id)).one_or_none()
+        names = self._names()
+        return _group(row, names) if row is not None and row.backend_id in names else None
+
+    def csv_lines(self, table: PriceTable) -> Iterator[str]:
+        """A line for each figure: what it is about, its name, objects, bytes, and the cost of a month."""
+        usage = self.usage()
+        yield csv_line(("about", "name", "objects", "bytes", "cost_per_month", "currency"))
+        for each in usage.backends:
+            total = cost_of(each, table).total
+            cost = "" if total is None else f"{total:.2f}"
+            yield csv_line(("backend", each.name, each.objects or 0, each.bytes or 0, cost, table.currency))
+        for about, slices in (
+            ("type", usage.kinds),
+            ("size up to", usage.sizes),
+            ("changed within", usage.ages),
+        ):
+            for part in slices:
+                yield csv_line((about, part.name, part.files, part.bytes, "", ""))
+        for about, files in (("largest", usage.largest), ("oldest", usage.oldest)):
+            for file in files:
+                yield csv_line((about, f"{file.backend}/{file.key}", 1, file.size, "", ""))
+        for each in usage.backends:
+            yield csv_line(("in duplicates", each.name, each.duplicate_files, each.duplicate_bytes, "", ""))
+
+    def _names(self) -> Mapping[int, str]:
+        with self._database.read() as session:
+            return {row.id: row.name for row in session.execute(select(Backend.id, Backend.name))}
+
+
+def _backend(row: Row[Any], summary: Row[Any] | None, uptime: Any) -> BackendUsage:
+    values: dict[str, Any] = {}
+    if summary is not None:
+        fields = ("at", "duplicate_groups", "duplicate_files", "duplicate_bytes", "without_checksum")
+        values = {name: getattr(summary, name) for name in fields}
+    return BackendUsage(
+        row.id,
+        row.name,
+        row.preset,
+        row.objects,
+        row.bytes,
+        row.counted_at,
+        **values,
+        checks=uptime.checks,
+        failed_checks=uptime.failed,
+    )
+
+
+def _named(rows: Any, names: Mapping[int, str], column: str, key: Any) -> tuple[NamedFile, ...]:
+    found = [NamedFile(names[row.backend_id], *each) for row in rows for each in getattr(row, column)]
+    return tuple(sorted(found, key=key)[:MAX_SHOWN])
+
+
+def _group(row: Row[Any], names: Mapping[int, str]) -> DuplicateGroup:
+    return DuplicateGroup(
+        row.id, names[row.backend_id], row.checksum, row.size, row.copies, row.wasted, row.key
+    )

@@ -37,7 +37,9 @@ def test_a_backup_is_requested_once_and_waits_for_a_runner(admin: Browser, conso
     page = text(admin)
     assert row.key in page
     assert "Waiting" in page
-    assert 'hx-trigger="every 2s"' in admin.htmx("/settings/backups/list").get_data(as_text=True)
+    fragment = admin.htmx("/settings/backups/list").get_data(as_text=True)
+    assert 'hx-trigger="every 2s"' in fragment
+    assert 'id="summary" aria-labelledby="what-title" hx-swap-oob="true"' in fragment
 
 
 def test_only_admins_see_backups(signed_in: Callable[[str], Browser]) -> None:

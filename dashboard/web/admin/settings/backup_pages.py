@@ -56,8 +56,8 @@ class BackupPages(Page):
 
     @route("/list", Permission.KEYS)
     def live(self) -> str:
-        """The list, for the page that is open."""
-        return str(self.render("admin/settings/backups_live.html", **_listed()))
+        """The list and how things stand, for the page that is open."""
+        return str(self.render("admin/settings/backups_live.html", fragment=True, **_listed()))
 
     def _page(self, error: StowageError | None, schedule: BackupSchedule) -> str:
         typed = request.form if error else None
@@ -70,7 +70,7 @@ class BackupPages(Page):
                 typed=typed,
                 every=[(hours, EVERY_WORDS[hours]) for hours in EVERY_HOURS],
                 choices=services().backends.choices(),
-                runner=services().runner.is_alive(),
+                fragment=False,
                 **_listed(),
             )
         )
@@ -82,6 +82,7 @@ def _listed() -> dict[str, object]:
         "backups": found,
         "summary": services().backups.summary(),
         "busy": any(each.state in (BackupState.QUEUED, BackupState.RUNNING) for each in found),
+        "runner": services().runner.is_alive(),
         "folder": services().settings.instance / FOLDER,
     }
 

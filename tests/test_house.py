@@ -61,6 +61,7 @@ VENDORS = {
     "pi_heif": {"media/decoding/images.py"},
     "pypdfium2": {"media/decoding/pdf.py"},
     "argon2": {"services/people/passwords.py"},
+    "segno": {"web/admin/settings/qr.py"},
     "waitress": {"web/server.py"},
 }
 
@@ -109,6 +110,7 @@ SMALL = {
     "web/admin/*.py": "the views of one page, or a part that several pages show",
     "web/files/offloading.py": "what the server in front may send, read as a whole: a matter of security",
     "web/files/file_routes.py": "routes of files",
+    "web/admin/settings/qr.py": "the only file that imports segno",
     "web/api/*.py": "one resource of the API, or a part that all of them use",
     "web/csrf.py": "the check of every change, read as a whole: a matter of security",
     "web/expired_form.py": "one answer of its own",

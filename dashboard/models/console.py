@@ -37,6 +37,41 @@ class SignInSession(Model):
     last_seen: Mapped[float]
     expires_at: Mapped[float] = mapped_column(index=True)
     address: Mapped[str] = mapped_column(String(64))
+    device: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+
+
+class SignInChallenge(Model):
+    """A right password that waits for a code. Only the SHA-256 of its token is stored."""
+
+    __tablename__ = "sign_in_challenges"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    expires_at: Mapped[float]
+    address: Mapped[str] = mapped_column(String(64))
+    device: Mapped[str] = mapped_column(String(64))
+    failures: Mapped[int]
+
+
+class TwoFactor(Model):
+    """A person's secret for one-time codes, sealed. It counts once it is confirmed; ``last_step`` is the one
+    whose code was used last."""
+
+    __tablename__ = "two_factor"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    sealed: Mapped[str]
+    confirmed_at: Mapped[float | None]
+    last_step: Mapped[int]
+
+
+class RecoveryCode(Model):
+    """An unused recovery code: its SHA-256."""
+
+    __tablename__ = "recovery_codes"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
 
 
 class SignInAttempts(Model):

@@ -10,14 +10,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dashboard.models.backends import Backend, BackendSecret
-from dashboard.models.console import Setting
+from dashboard.models.console import Setting, TwoFactor
 from dashboard.storage.recipients import recipient
 from dashboard.vault import tokens
 from dashboard.vault.cipher import UnsealError
 from dashboard.vault.keys import Key, Keyring
 from dashboard.vault.tokens import Binding
 
-SealedRow = BackendSecret | Setting
+SealedRow = BackendSecret | Setting | TwoFactor
+Reference = tuple[int, str] | str | int
 
 CHAIN_KEY = "audit_chain_key"
 """The setting with the key of the audit log's chain."""
@@ -36,6 +37,11 @@ def binding_of_setting(key: str) -> Binding:
     return Binding("settings", "sealed", key)
 
 
+def binding_of_two_factor(user_id: int) -> Binding:
+    """What a person's secret for one-time codes is bound to. It has no recipient."""
+    return Binding("two_factor", "sealed", str(user_id))
+
+
 def to_text(sent_to: Mapping[str, str]) -> str:
     """A recipient as the row and the binding hold it."""
     return json.dumps(dict(sent_to), sort_keys=True)
@@ -51,22 +57,29 @@ def sealed_rows(session: Session) -> Iterator[SealedRow]:
     """Every row of the database that holds a sealed value."""
     yield from session.scalars(select(BackendSecret))
     yield from session.scalars(select(Setting).where(Setting.sealed.is_not(None)))
+    yield from session.scalars(select(TwoFactor))
 
 
 def binding_of(row: SealedRow) -> Binding:
     """What a row's value is bound to."""
     if isinstance(row, BackendSecret):
         return binding_of_secret(row.backend_id, row.name, row.sent_to)
+    if isinstance(row, TwoFactor):
+        return binding_of_two_factor(row.user_id)
     return binding_of_setting(row.key)
 
 
-def reference(row: SealedRow) -> tuple[int, str] | str:
+def reference(row: SealedRow) -> Reference:
     """A reference by which :func:`load` gets the row in another transaction."""
+    if isinstance(row, TwoFactor):
+        return row.user_id
     return (row.backend_id, row.name) if isinstance(row, BackendSecret) else row.key
 
 
-def load(session: Session, found: tuple[int, str] | str) -> SealedRow | None:
+def load(session: Session, found: Reference) -> SealedRow | None:
     """The row of a reference."""
+    if isinstance(found, int):
+        return session.get(TwoFactor, found)
     if isinstance(found, str):
         return session.get(Setting, found)
     return session.get(BackendSecret, found)

@@ -13,15 +13,18 @@ from typing import Any, TypeVar
 from flask import Flask, Request, current_app, g, request, session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
-from dashboard.errors import TooMany
+from dashboard.errors import Kind, StowageError, TooMany
 from dashboard.services.people.accounts import UserInfo
+from dashboard.services.people.sign_in_sessions import describe_device
 from dashboard.services.people.tokens import TokenHolder
+from dashboard.services.people.two_factor import CodeRequired
 from dashboard.storage.types import Secret
 from dashboard.web.context import address, for_api, services
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _TOKENS = "stowage_accepts_tokens"
+_CHALLENGE = "challenge"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +113,38 @@ def _load_token_user(incoming: Request) -> TokenUser | None:
     return TokenUser(holder) if holder else None
 
 
-def sign_in(username: str, password: Secret) -> None:
-    """Sign in, and give the browser a new session. Raises ``StowageError``."""
-    start_session(services().accounts.sign_in(username, password, address()))
+def sign_in(username: str, password: Secret) -> bool:
+    """Sign in, and give the browser a new session. Returns whether that is done: False if a code is needed.
+    Raises ``StowageError``."""
+    try:
+        token = services().accounts.sign_in(username, password, address(), device())
+    except CodeRequired as needed:
+        _clear_browser_session()
+        session[_CHALLENGE] = needed.challenge
+        return False
+    start_session(token)
+    return True
+
+
+def waits_for_code() -> bool:
+    """Return whether this browser has sent a right password and no code yet."""
+    return bool(session.get(_CHALLENGE))
+
+
+def enter_code(code: str) -> None:
+    """Finish signing in. Raises ``StowageError``; after ``GONE`` the sign-in has to begin again."""
+    try:
+        token = services().accounts.enter_code(str(session.get(_CHALLENGE, "")), code, address())
+    except StowageError as error:
+        if error.kind is Kind.GONE:
+            session.pop(_CHALLENGE, None)
+        raise
+    start_session(token)
+
+
+def device() -> str:
+    """Return what to call this browser in the list of sessions."""
+    return describe_device(request.headers.get("User-Agent", ""))
 
 
 def start_session(token: str) -> None:

@@ -34,12 +34,45 @@ def enter() -> Response:
     after = local_path(request.form.get("next"))
     username = request.form.get("username", "").strip()[:200]
     try:
-        sessions.sign_in(username, Secret(request.form.get("password", "")))
+        done = sessions.sign_in(username, Secret(request.form.get("password", "")))
     except StowageError as error:
         if error.kind in (Kind.INTERNAL, Kind.SEALED):
             raise
         status = STATUS[Kind.THROTTLED] if error.kind is Kind.THROTTLED else 401
         return add_retry_after(make_response(_page(after, username, error), status), error)
+    if not done:
+        return redirect(url_for("sign_in.ask_code", next=after if after != "/" else None), 303)
+    return redirect(after, 303)
+
+
+@blueprint.get("/sign-in/code")
+@declare(Access.SIGN_IN)
+def ask_code() -> Response:
+    """Ask for the code of an authenticator app, after a right password."""
+    after = local_path(request.args.get("next"))
+    if current_user.is_authenticated:
+        return redirect(after, 303)
+    if not sessions.waits_for_code():
+        return redirect(url_for("sign_in.show"), 303)
+    return make_response(render_template("auth/code.html", after=after, error=None))
+
+
+@blueprint.post("/sign-in/code")
+@declare(Access.SIGN_IN)
+def enter_code() -> Response:
+    """Finish signing in with a one-time code or a recovery code."""
+    after = local_path(request.form.get("next"))
+    try:
+        sessions.enter_code(request.form.get("code", "")[:100])
+    except StowageError as error:
+        if error.kind is Kind.GONE:
+            flash(f"{error.reason} {error.remedy}", "error")
+            return redirect(url_for("sign_in.show", next=after if after != "/" else None), 303)
+        if error.kind is Kind.INTERNAL:
+            raise
+        status = 401 if error.kind is Kind.INVALID else STATUS[error.kind]
+        page = render_template("auth/code.html", after=after, error=error)
+        return add_retry_after(make_response(page, status), error)
     return redirect(after, 303)
 
 

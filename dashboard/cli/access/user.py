@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dashboard.cli import arguments, formatting
-from dashboard.cli.invocation import Group, Invocation, pass_invocation
+from dashboard.cli.invocation import DONE, WITH_ERRORS, Group, Invocation, pass_invocation
 from dashboard.services.permissions import Role
 
 ROLES = click.Choice([role.value for role in Role])
@@ -61,3 +61,21 @@ def passwd(invocation: Invocation, name: str, password_stdin: bool) -> None:
     invocation.services.accounts.set_password(invocation.actor, name, password)
     invocation.out.document({"username": name, "sessions_ended": True})
     invocation.out.note(f"“{name}” has a new password, and all sessions have ended.")
+
+
+@user.command("reset-two-factor")
+@click.argument("name")
+@arguments.YES
+@pass_invocation
+def reset_two_factor(invocation: Invocation, name: str, yes: bool) -> int:
+    """Turn off the two-factor sign-in of NAME, and end all of NAME's sessions.
+
+    For somebody who has lost both the phone and the recovery codes. The password alone is enough afterwards.
+    """
+    question = f"Make sure that it is “{name}” who asks. Turn two-factor sign-in off for “{name}”?"
+    if not arguments.confirm(question, yes=yes):
+        return WITH_ERRORS
+    invocation.services.accounts.two_factor.reset(invocation.actor, name)
+    invocation.out.document({"username": name, "two_factor": False, "sessions_ended": True})
+    invocation.out.note(f"“{name}” signs in with the password alone now, and all sessions have ended.")
+    return DONE

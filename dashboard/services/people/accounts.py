@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 import time
@@ -19,19 +18,26 @@ from dashboard.services.keys import Keys
 from dashboard.services.people import throttle
 from dashboard.services.people.passwords import (
     MAX_LENGTH,
-    USERNAME,
     Passwords,
     check_password,
     check_username,
     to_secret,
 )
+from dashboard.services.people.sign_in_sessions import (
+    IDLE_SECONDS,
+    LIFETIME_SECONDS,
+    SignInSessions,
+    digest,
+    end_all,
+    find_user,
+    lookup_user,
+)
+from dashboard.services.people.two_factor import CodeRequired, TwoFactors, is_enabled, wrong_code
 from dashboard.services.permissions import Actor, Permission, Role
 from dashboard.storage.types import Secret
 
 log = logging.getLogger(__name__)
 
-IDLE_SECONDS = 12 * 3600.0
-LIFETIME_SECONDS = 7 * 86400.0
 LAST_SEEN_SECONDS = 60.0
 
 
@@ -57,14 +63,18 @@ class Accounts:
         self._audit = audit
         self._keys = keys
         self._passwords = passwords or Passwords()
+        self.sessions = SignInSessions(database, audit)
+        self.two_factor = TwoFactors(database, audit, keys)
 
     def session_secret(self) -> bytes:
         """The secret that signs cookies and form tokens; the same in every process, unless sealed."""
         return self._keys.session_secret()
 
-    def sign_in(self, username: str, password: Secret | str, address: str) -> str:
-        """Start a session and return its token, which is stored nowhere.
+    def sign_in(self, username: str, password: Secret | str, address: str, device: str = "") -> str:
+        """Start a session and return its token, which is stored nowhere. ``device``: what to call the
+        browser.
 
+        Raises ``CodeRequired`` if the password is right and the account takes a code: see :meth:`enter_code`.
         Raises ``FORBIDDEN``, with the same sentence for an unknown name, a disabled account and a wrong
         password, and ``THROTTLED`` after too many failures or while too many people are signing in.
         """
@@ -77,19 +87,24 @@ class Accounts:
         with self._passwords.slot(address):
             with self._database.write() as session:
                 throttle.count_attempt(session, username, address, known=known)
-                user = _find(session, username)
+                user = lookup_user(session, username)
                 stored = user.password_hash if user else None
             # Hashing takes a tenth of a second: not while the write lock is held.
             right = self._passwords.verify(stored, secret) and len(secret.reveal()) <= MAX_LENGTH
             outdated = right and self._passwords.outdated(stored or "")
             fresh_hash = self._passwords.hash(secret) if outdated else None
-        token = secrets.token_urlsafe(32)
+        token, challenge = secrets.token_urlsafe(32), ""
         with self._database.write() as session:
-            user = _find(session, username)
+            user = lookup_user(session, username)
             if user and right and not user.disabled and user.password_hash == stored:
-                self._begin_session(session, user, token, address, fresh_hash)
-                return token
-            self._record_refusal(session, user, address)
+                if not is_enabled(session, user):
+                    self._begin_session(session, user, token, address, fresh_hash, device=device)
+                    return token
+                challenge = self.two_factor.challenge(session, user, address, device)
+            else:
+                self._record_refusal(session, user, address)
+        if challenge:
+            raise CodeRequired(challenge)
         raise StowageError(
             Kind.FORBIDDEN,
             "The username or the password is wrong.",
@@ -97,7 +112,7 @@ class Accounts:
             remedy="Check both; an administrator can set a new password.",
         )
 
-    def begin_session(self, username: str, address: str) -> str:
+    def begin_session(self, username: str, address: str, device: str = "") -> str:
         """Start a session without a password and return its token: only for people of whom the caller knows
         that they may sign in. Raises ``NOT_FOUND``."""
         token = secrets.token_urlsafe(32)
@@ -107,7 +122,20 @@ class Accounts:
                 raise StowageError(
                     Kind.FORBIDDEN, "This account is disabled.", operation="sign in", subject=username
                 )
-            self._begin_session(session, user, token, address, None)
+            self._begin_session(session, user, token, address, None, device=device)
+        return token
+
+    def enter_code(self, challenge: str, code: str, address: str) -> str:
+        """Finish a sign-in that raised ``CodeRequired``, with a one-time code or a recovery code. Returns the
+        session's token. Raises ``InvalidInput`` for ``code``, ``GONE`` if the sign-in has to begin again,
+        ``THROTTLED``, and ``SEALED`` if only a recovery code can be checked."""
+        token = secrets.token_urlsafe(32)
+        with self._database.write() as session:
+            found = self.two_factor.answer(session, challenge, code)
+            if found is not None:
+                self._begin_session(session, found[0], token, address, None, device=found[1].device)
+        if found is None:
+            raise wrong_code("code")
         return token
 
     def resume(self, token: str) -> UserInfo | None:
@@ -117,7 +145,7 @@ class Accounts:
             found = session.execute(
                 select(SignInSession, User)
                 .join(User, User.id == SignInSession.user_id)
-                .where(SignInSession.token_hash == _digest(token))
+                .where(SignInSession.token_hash == digest(token))
             ).one_or_none()
             if found is None:
                 return None
@@ -134,7 +162,7 @@ class Accounts:
         now = time.time()
         query = select(SignInSession.id).join(User, User.id == SignInSession.user_id)
         valid = (
-            SignInSession.token_hash == _digest(token),
+            SignInSession.token_hash == digest(token),
             SignInSession.expires_at > now,
             SignInSession.last_seen + IDLE_SECONDS > now,
             User.disabled.is_(False),
@@ -145,12 +173,12 @@ class Accounts:
     def sign_out(self, token: str) -> None:
         """End every session of the person whose token this is. Idempotent."""
         with self._database.write() as session:
-            row = session.scalar(select(SignInSession).where(SignInSession.token_hash == _digest(token)))
+            row = session.scalar(select(SignInSession).where(SignInSession.token_hash == digest(token)))
             user = session.get(User, row.user_id) if row else None
             if row is None or user is None:
                 return
             actor = Actor(user.username, Role(user.role), "web", row.address)
-            _end_sessions(session, user)
+            end_all(session, user)
             self._audit.record(session, actor, "sign_out", user.username)
 
     def list(self) -> tuple[UserInfo, ...]:
@@ -164,7 +192,7 @@ class Accounts:
         username = username.strip().lower()
         stored = self.checked_hash(username, to_secret(password))
         with self._database.write() as session:
-            if _find(session, username):
+            if lookup_user(session, username):
                 raise InvalidInput(
                     "username", f"There is already a user “{username}”.", remedy="Choose another name."
                 )
@@ -185,7 +213,9 @@ class Accounts:
         with self._database.write() as session:
             self._store_password(session, actor, find_user(session, username), stored)
 
-    def change_own_password(self, actor: Actor, current: Secret | str, new: Secret | str) -> str:
+    def change_own_password(
+        self, actor: Actor, current: Secret | str, new: Secret | str, device: str = ""
+    ) -> str:
         """Change the actor's own password; all their sessions end, and the token of a new one is returned.
 
         Wrong guesses are throttled, apart from those of people who are not signed in.
@@ -205,7 +235,7 @@ class Accounts:
                 )
             self._store_password(session, actor, user, stored)
             token = secrets.token_urlsafe(32)
-            self._begin_session(session, user, token, actor.address, None)
+            self._begin_session(session, user, token, actor.address, None, device=device)
             return token
 
     def confirm_password(self, actor: Actor, password: Secret | str) -> None:
@@ -238,12 +268,19 @@ class Accounts:
             user = find_user(session, username)
             if disabled:
                 _refuse_last_admin(session, user, "disabled")
-                _end_sessions(session, user)
+                end_all(session, user)
             user.disabled = disabled
             self._audit.record(session, actor, "user.disable" if disabled else "user.enable", username)
 
     def _begin_session(
-        self, session: Session, user: User, token: str, address: str, fresh_hash: str | None
+        self,
+        session: Session,
+        user: User,
+        token: str,
+        address: str,
+        fresh_hash: str | None,
+        *,
+        device: str,
     ) -> None:
         now = time.time()
         throttle.reset_failures(session, user.username, address)
@@ -254,12 +291,13 @@ class Accounts:
         )
         session.add(
             SignInSession(
-                token_hash=_digest(token),
+                token_hash=digest(token),
                 user_id=user.id,
                 created_at=now,
                 last_seen=now,
                 expires_at=now + LIFETIME_SECONDS,
                 address=address[:64],
+                device=device[:64],
             )
         )
         user.last_sign_in = now
@@ -278,7 +316,7 @@ class Accounts:
 
     def _store_password(self, session: Session, actor: Actor, user: User, stored: str) -> None:
         user.password_hash = stored
-        _end_sessions(session, user)
+        end_all(session, user)
         throttle.forget_user(session, user.username)
         self._audit.record(session, actor, "user.password", user.username)
 
@@ -306,32 +344,15 @@ def has_accounts(session: Session) -> bool:
     return session.scalar(select(User.id).limit(1)) is not None
 
 
-def _find(session: Session, username: str) -> User | None:
-    # No account has another kind of name, and SQLite rejects some as text.
-    if not USERNAME.fullmatch(username):
-        return None
-    return session.scalar(select(User).where(User.username == username))
-
-
 def _signed_in_from(session: Session, username: str, address: str) -> bool:
     """Whether this person has a session from this address, or its network."""
-    user = _find(session, username)
+    user = lookup_user(session, username)
     if user is None:
         return False
     sessions = select(SignInSession.address).where(
         SignInSession.user_id == user.id, SignInSession.expires_at > time.time()
     )
     return throttle.network_of(address) in {throttle.network_of(each) for each in session.scalars(sessions)}
-
-
-def find_user(session: Session, username: str) -> User:
-    """The row of a person. Raises ``NOT_FOUND``."""
-    user = _find(session, username)
-    if user is None:
-        raise StowageError(
-            Kind.NOT_FOUND, "There is no such user.", operation="user", remedy="See: stowage user list."
-        )
-    return user
 
 
 def _refuse_last_admin(session: Session, user: User, action: str) -> None:
@@ -346,14 +367,6 @@ def _refuse_last_admin(session: Session, user: User, action: str) -> None:
             subject=user.username,
             remedy="Make somebody else an administrator first.",
         )
-
-
-def _end_sessions(session: Session, user: User) -> None:
-    session.execute(delete(SignInSession).where(SignInSession.user_id == user.id))
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def user_info(user: User) -> UserInfo:

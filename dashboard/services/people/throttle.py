@@ -41,11 +41,12 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "address": Limit(free_attempts=20, longest_wait=900.0),
         "user": Limit(free_attempts=100, longest_wait=60.0),
         "own": Limit(free_attempts=5, longest_wait=900.0),
+        "code": Limit(free_attempts=10, longest_wait=300.0),
         "link": Limit(free_attempts=30, longest_wait=900.0),
     }
 )
-"""By scope; ``own`` is the current password of somebody who is signed in and changes it, ``link`` an address
-from which links are opened that do not exist."""
+"""By scope; ``own`` is the current password of somebody who is signed in and changes it, ``code`` a one-time
+code after a right password, ``link`` an address from which links are opened that do not exist."""
 
 
 def refuse_blocked(session: Session, username: str, address: str, *, known: bool = False) -> None:
@@ -75,6 +76,17 @@ def forget_own(session: Session, username: str, address: str) -> None:
     """Forget wrong guesses of :func:`count_own_password`, after a right one."""
     own = (SignInAttempts.scope == "own") & (SignInAttempts.name == _pair(username, address))
     session.execute(delete(SignInAttempts).where(own))
+
+
+def count_code(session: Session, username: str) -> None:
+    """Like :func:`count_attempt`, for the one-time code of somebody whose password was right."""
+    _count(session, [("code", _digest(username))], time.time())
+
+
+def forget_codes(session: Session, username: str) -> None:
+    """Forget wrong codes, after a right one."""
+    name = (SignInAttempts.scope == "code") & (SignInAttempts.name == _digest(username))
+    session.execute(delete(SignInAttempts).where(name))
 
 
 def refuse_link_guesses(session: Session, address: str) -> None:

@@ -18,7 +18,8 @@ from dashboard.models.console import User
 from dashboard.models.sharing import ApiToken
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database, clamp_integer
-from dashboard.services.people.accounts import UserInfo, find_user, user_info
+from dashboard.services.people.accounts import UserInfo, user_info
+from dashboard.services.people.sign_in_sessions import find_user
 from dashboard.services.people.throttle import network_of
 from dashboard.services.people.token_buckets import TokenBuckets
 from dashboard.services.permissions import GRANTS, TOKEN_SCOPES, Actor, Permission, Role

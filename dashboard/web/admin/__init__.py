@@ -32,6 +32,7 @@ from dashboard.web.admin.settings.api_document import ApiDocument
 from dashboard.web.admin.settings.backup_pages import BackupPages
 from dashboard.web.admin.settings.environment_pages import EnvironmentPages
 from dashboard.web.admin.settings.keys import KeyPages
+from dashboard.web.admin.settings.session_pages import SessionPages
 from dashboard.web.admin.settings.tokens import TokenPages
 from dashboard.web.admin.settings.users import UserPages
 from dashboard.web.admin.usage.price_pages import PricePages
@@ -70,6 +71,7 @@ def install(app: Flask) -> None:
         UserPages(),
         KeyPages(),
         BackupPages(),
+        SessionPages(),
         TokenPages(),
         ApiDocument(),
         SearchEverything(),

@@ -44,7 +44,7 @@ class SettingsPages(Page):
                     remedy="Enter the same password twice.",
                 )
             token = services().accounts.change_own_password(
-                actor(), Secret(request.form.get("current", "")), new
+                actor(), Secret(request.form.get("current", "")), new, sessions.device()
             )
         except StowageError as error:
             if error.kind not in (Kind.INVALID, Kind.THROTTLED, Kind.CONFLICT, Kind.FORBIDDEN):

@@ -71,11 +71,19 @@ class UserPages(Page):
         flash_done(f"{username} has a new password and is signed out everywhere.")
         return see_other(url_for("users.index"))
 
+    @route("/<username>/two-factor", Permission.USERS, methods=("POST",))
+    def two_factor(self, username: str) -> Response:
+        """Reset the two-factor sign-in of somebody who has lost the phone."""
+        services().accounts.two_factor.reset(actor(), username)
+        flash_done(f"{username} signs in with the password alone now, and is signed out everywhere.")
+        return see_other(url_for("users.index"))
+
     def _page(self, error: StowageError | None, username: str = "") -> str:
         return str(
             self.render(
                 "admin/settings/users.html",
                 users=services().accounts.list(),
+                two_factor=services().accounts.two_factor.users(actor()),
                 roles=ROLES,
                 role=request.form.get("role", Role.VIEWER.value),
                 error=error,

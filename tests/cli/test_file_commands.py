@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,42 @@ from dashboard.cli import arguments
 from dashboard.cli.files import file_changing
 from dashboard.services.backends.backends import Backends
 from dashboard.storage.drivers.memory import MemoryDriver
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, command_line, set_up
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("file-commands")
+
+
+@pytest.fixture(scope="module")
+def console(home: Path) -> Cli:
+    """One for all of these tests: what they change are files."""
+    return set_up(command_line(home / "instance"), home / "other")
 
 
 @pytest.fixture
-def disk(instance: Path, console: Cli) -> Path:
+def other(home: Path) -> Path:
+    """The empty folder of ``other``."""
+    return emptied(home / "other")
+
+
+@pytest.fixture
+def disk(home: Path, console: Cli) -> Path:
     """The folder of ``local-disk``, with odd names in it."""
-    folder = instance / "files"
+    folder = emptied(home / "instance" / "files")
     for name in ("a.txt", "in/b.txt", "in/deep/c.txt", "in/colon: 100 %.txt", "in/bell\x07.txt"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
+    return folder
+
+
+def emptied(folder: Path) -> Path:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     return folder
 
 
@@ -146,15 +173,15 @@ def test_files_and_folders_are_moved_and_copied(console: Cli, disk: Path) -> Non
     assert "in/deep/c.txt" not in found(disk)
 
 
-def test_to_another_backend_it_is_a_migration(console: Cli, disk: Path, tmp_path: Path) -> None:
+def test_to_another_backend_it_is_a_migration(console: Cli, disk: Path, other: Path) -> None:
     copied = console("files", "cp", "local-disk:in/deep/", "other:", "--json")
     assert copied.code == 0, copied.err
     assert (copied.document["outcome"], copied.document["counters"]["verified"]) == ("clean", 1)
-    assert (tmp_path / "other" / "in" / "deep" / "c.txt").read_text() == "in/deep/c.txt"
+    assert (other / "in" / "deep" / "c.txt").read_text() == "in/deep/c.txt"
     moved = console("files", "mv", "local-disk:a.txt", "other:a.txt")
     assert moved.code == 0, moved.err
     assert not (disk / "a.txt").exists()
-    assert (tmp_path / "other" / "a.txt").read_text() == "a.txt"
+    assert (other / "a.txt").read_text() == "a.txt"
     assert console("files", "cp", "local-disk:missing", "other:").code == 1
 
 

@@ -37,6 +37,8 @@ class Permission(StrEnum):
     KEYS = "keys"
     ENVIRONMENT = "environment"
     """See and change the settings file."""
+    METRICS = "metrics"
+    """Read what is measured, for monitoring."""
     OWN_ACCOUNT = "own_account"
 
 
@@ -52,9 +54,12 @@ GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
                 Permission.TEST,
                 Permission.OWN_ACCOUNT,
                 Permission.AUDIT,
+                Permission.METRICS,
             }
         ),
-        Role.VIEWER: frozenset({Permission.VIEW, Permission.READ_FILES, Permission.OWN_ACCOUNT}),
+        Role.VIEWER: frozenset(
+            {Permission.VIEW, Permission.READ_FILES, Permission.METRICS, Permission.OWN_ACCOUNT}
+        ),
     }
 )
 
@@ -73,6 +78,7 @@ ACTION_PHRASES: Mapping[Permission, str] = MappingProxyType(
         Permission.USERS: "manage users",
         Permission.KEYS: "handle the keys",
         Permission.ENVIRONMENT: "change the settings file",
+        Permission.METRICS: "read the metrics",
         Permission.OWN_ACCOUNT: "change this account",
     }
 )

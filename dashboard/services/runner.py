@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from dashboard.errors import StowageError
@@ -26,10 +27,13 @@ from dashboard.services.migrations.job_handler import MigrationHandler
 from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
 from dashboard.services.switching.activation import Activation
+from dashboard.services.upkeep.upkeep import Upkeep
 from dashboard.services.usage.usage_services import UsageServices
 
 RETRY_SECONDS = 0.2
 """Seconds between two attempts to become the runner."""
+BEAT_SECONDS = 5.0
+"""Seconds between two signs of life."""
 POLL_SECONDS = 0.25
 """Seconds between two checks of what a command waits for."""
 
@@ -55,7 +59,10 @@ class Runner:
         files: FilesJob,
         audit: AuditLog,
         usage: UsageServices,
+        upkeep: Upkeep,
     ) -> None:
+        self._upkeep = upkeep
+        self._beat_at = -BEAT_SECONDS
         self._live = live
         self._database = database
         self._lock_path = live.started.instance / LOCK_FILE
@@ -73,6 +80,13 @@ class Runner:
         self._audit = audit
         self._usage = usage
         self._loop: RunnerLoop | None = None
+
+    def heartbeat(self) -> float | None:
+        """When a runner last gave a sign of life, in seconds since the epoch; None if there never was one."""
+        try:
+            return self._lock_path.stat().st_mtime
+        except OSError:
+            return None
 
     def is_alive(self) -> bool:
         """Whether some process is the runner now."""
@@ -161,6 +175,9 @@ class Runner:
 
     def _is_unsealed(self) -> bool:
         # The loop asks this several times a second.
+        if time.monotonic() - self._beat_at >= BEAT_SECONDS:
+            self._beat_at = time.monotonic()
+            os.utime(self._lock_path)
         if self._live.poll():
             self._live.publish(self._database)
         return not self._keys.state().sealed
@@ -173,7 +190,7 @@ class Runner:
             JobKind.COMPARE: Handler(self._compare, self._activation.failed),
             JobKind.WRITE_BACK: Handler(self._run_write_back, _ignore),
             JobKind.UPLOADS: Handler(self._uploads.run, _ignore),
-            JobKind.FILES: Handler(self._files.run, _ignore),
+            JobKind.FILES: Handler(self._run_files, _ignore),
             JobKind.USAGE: Handler(self._usage.run, _ignore),
             JobKind.AUDIT: Handler(self._audit.run, _ignore),
             JobKind.BACKUP: Handler(self._backups.run, _ignore),
@@ -186,6 +203,11 @@ class Runner:
 
     def _run_write_back(self, context: JobContext) -> JobResult:
         return JobResult(requeue=not self._write_back.run(context.job.subject_id, context.should_stop))
+
+    def _run_files(self, context: JobContext) -> JobResult:
+        # Hourly, of which one turn a day looks for damage.
+        self._upkeep.check_databases()
+        return self._files.run(context)
 
     def _count(self, context: JobContext) -> JobResult:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)

@@ -61,6 +61,7 @@ from dashboard.services.people.setup import Setup
 from dashboard.services.people.tokens import Tokens
 from dashboard.services.runner import Runner
 from dashboard.services.switching.activation import Activation
+from dashboard.services.upkeep.readiness import Readiness
 from dashboard.services.upkeep.upkeep import Upkeep
 from dashboard.services.usage.usage_services import FileServices, UsageServices, compose_usage
 from dashboard.settings import Settings
@@ -112,6 +113,13 @@ class Services:
     environment: EnvironmentEditor
 
     @property
+    def readiness(self) -> Readiness:
+        """Whether each part of the console works."""
+        return Readiness(
+            self.database, setup=self.setup, keys=self.keys, runner=self.runner, upkeep=self.upkeep
+        )
+
+    @property
     def settings(self) -> Settings:
         """The settings that count now."""
         return self.live.current
@@ -145,9 +153,8 @@ class Services:
 
 
 def compose(settings: Settings, database: Database, *, passwords: Passwords | None = None) -> Services:
-    """Compose all services over an open, upgraded database. The very first run creates the key. A missing or
-    wrong key raises nothing here: see ``keys.state``."""
-    live = LiveSettings(settings)
+    """Compose all services over an upgraded database. The first run creates the key; see ``keys.state``."""
+    live, upkeep = LiveSettings(settings), Upkeep(settings, database)
     audit, keys = _compose_audit(settings, database)
     accounts = Accounts(database, audit, keys, passwords)
     machine, caches = _machine_policy(settings), settings.instance / "cache"
@@ -178,7 +185,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         status=status,
         checks=checks,
         activation=activation,
-        upkeep=Upkeep(settings, database),
+        upkeep=upkeep,
         backups=backups,
         probes=Probes(database, audit, backends, status),
         bucket_settings=BucketSettings(database, audit, backends),
@@ -217,6 +224,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             uploads=uploads.processing,
             backups=backups,
             files=FilesJob(catalogue, folder_changes, deletions, *cleanup),
+            upkeep=upkeep,
             audit=audit,
             usage=usage,
         ),

@@ -20,7 +20,8 @@ def test_the_table_is_as_documented() -> None:
         Permission.KEYS,
         Permission.ENVIRONMENT,
     }
-    assert GRANTS[Role.VIEWER] == {Permission.VIEW, Permission.READ_FILES, Permission.OWN_ACCOUNT}
+    viewing = {Permission.VIEW, Permission.READ_FILES, Permission.METRICS, Permission.OWN_ACCOUNT}
+    assert viewing == GRANTS[Role.VIEWER]
     assert set(ACTION_PHRASES) == set(Permission)
 
 

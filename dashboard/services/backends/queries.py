@@ -53,6 +53,12 @@ class BackendQueries:
         with self._database.read() as session:
             return session.scalar(select(func.count(Backend.id))) or 0
 
+    def failing(self) -> int:
+        """How many are down, degraded or deny writes."""
+        with self._database.read() as session:
+            query = select(func.count()).where(BackendStatus.badge.in_(_UNHEALTHY))
+            return session.scalar(query) or 0
+
     def choices(self) -> tuple[BackendChoice, ...]:
         """All of them in the order of :meth:`list`, with only the columns that a selection needs."""
         columns = (Backend.name, Backend.active, BackendStatus.objects)

@@ -53,6 +53,8 @@ def _menu_items(page: Any) -> list[MenuEntry]:
 def _menu_count(item: Any) -> int:
     if item.name == "Backends":
         return services().backends.count()
+    if item.name == "Health":
+        return services().backends.failing()
     return 0
 
 

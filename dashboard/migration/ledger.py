@@ -8,7 +8,7 @@ states and counters change atomically. Thread-safe.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dashboard.errors import Kind, StowageError
@@ -186,7 +186,8 @@ class Unswept:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Live progress. Rates per second; ``eta`` (low, high) in seconds."""
+    """Live progress. Rates per second; ``eta`` (low, high) in seconds. ``done_bytes`` and ``done_objects``:
+    copied so far. ``spent``: seconds of all workers together by phase of their work, in this run."""
 
     phase: str = ""
     in_flight: tuple[InFlight, ...] = ()
@@ -195,6 +196,9 @@ class Live:
     eta: tuple[float, float] | None = None
     stopping: bool = False
     at: float = 0.0
+    done_bytes: int = 0
+    done_objects: int = 0
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 class Ledger(ListingIndex, Protocol):

@@ -1,9 +1,12 @@
-"""Live progress: rates over the last seconds and a range for the remaining time."""
+"""Live progress: rates, a range for the remaining time, and what the workers spend their time on."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from heapq import nlargest
 
 from dashboard.migration.ledger import Live
@@ -41,6 +44,8 @@ class Meter:
             rate_objects=rate_objects,
             eta=self._eta(counters, sample, done_bytes - counters.copied_bytes),
             at=at,
+            done_bytes=done_bytes,
+            done_objects=counters.copied,
         )
 
     def _eta(
@@ -70,3 +75,27 @@ def _rates(start: tuple[float, int, int], end: tuple[float, int, int]) -> tuple[
         return 0.0, 0.0
     # Bytes of an interrupted object are subtracted again; a rate is never negative.
     return max(0.0, (end[1] - start[1]) / seconds), max(0.0, (end[2] - start[2]) / seconds)
+
+
+class Spent:
+    """Seconds of all workers by phase: ``reading``, ``writing``, ``verifying``. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seconds: Counter[str] = Counter()
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the time inside to a phase, also if it ends with an error."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                # The seconds of a counter may be fractions.
+                self._seconds[phase] += time.perf_counter() - began  # type: ignore[assignment]
+
+    def seconds(self) -> Mapping[str, float]:
+        """What was spent so far."""
+        with self._lock:
+            return dict(self._seconds)

@@ -20,7 +20,7 @@ from dashboard.migration.final_phase import FinalPhase, retry
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import FencedOut, Ledger, Live
 from dashboard.migration.leftovers import clean_up, remove_leftovers
-from dashboard.migration.live import Meter
+from dashboard.migration.live import Meter, Spent
 from dashboard.migration.overlap import OverlapSearch
 from dashboard.migration.plan import plan
 from dashboard.migration.pool import PhaseThread, Result, Task, WorkerPool
@@ -134,6 +134,7 @@ class _Run:
         self._random = random
         self._state: State | None = None
         self._meter = Meter()
+        self._spent = Spent()
         self._polled_at = 0.0
         self._published_at = 0.0
         self._approved = False
@@ -245,7 +246,7 @@ class _Run:
 
     def _start_copying(self) -> Execution:
         provenance = Provenance(self._source, self._destination, self._job.spec, self._ledger.token())
-        transfer = Transfer(provenance, self._job.source_name)
+        transfer = Transfer(provenance, self._job.source_name, self._spent)
         self._pool = WorkerPool(transfer.move, self._job.spec.workers)
         self._execution = Execution(
             self._pool, self._ledger, self._job.spec.workers, clock=self._clock, random=self._random
@@ -391,6 +392,7 @@ class _Run:
 
     def _measure(self, phase: str) -> Live:
         moving = self._execution.in_flight() if self._execution else ()
-        return self._meter.measure(
+        live = self._meter.measure(
             time.monotonic(), self._ledger.counters(), moving, phase=phase, at=self._clock()
         )
+        return replace(live, spent=self._spent.seconds())

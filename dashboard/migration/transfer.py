@@ -10,6 +10,7 @@ from dashboard.migration.decide import matches_fingerprint
 from dashboard.migration.destination_names import alternative_names
 from dashboard.migration.final_phase import recorded_version
 from dashboard.migration.ledger import Done
+from dashboard.migration.live import Spent
 from dashboard.migration.pool import Failed, Result, Stopped, Task
 from dashboard.migration.provenance import Provenance
 from dashboard.migration.reasons import (
@@ -38,16 +39,17 @@ Stop = Callable[[], bool]
 class Transfer:
     """Copies objects of one migration. Thread-safe."""
 
-    def __init__(self, provenance: Provenance, source_name: str) -> None:
+    def __init__(self, provenance: Provenance, source_name: str, spent: Spent | None = None) -> None:
         self._provenance = provenance
         self._source_name = source_name
+        self._spent = spent or Spent()
 
     def move(self, task: Task, stop: Stop) -> Result:
         """Do what the plan decided for the row. Returns storage errors as ``Failed``, never raises them."""
         task.begin()
         try:
             with limit_attempts(REQUEST_ATTEMPTS):
-                return _Move(self._provenance, self._source_name, task, stop).run()
+                return _Move(self._provenance, self._source_name, task, stop, self._spent).run()
         except Interrupted:
             return Stopped()
         except _KeepExisting as kept:
@@ -85,7 +87,10 @@ class _KeepExisting(Exception):
 class _Move:
     """One attempt at one object."""
 
-    def __init__(self, provenance: Provenance, source_name: str, task: Task, stop: Stop) -> None:
+    def __init__(
+        self, provenance: Provenance, source_name: str, task: Task, stop: Stop, spent: Spent
+    ) -> None:
+        self._spent = spent
         self._provenance = provenance
         self._source: Driver = provenance.source
         self._destination: Driver = provenance.destination
@@ -118,9 +123,9 @@ class _Move:
         found = stat_or_none(self._destination, self._row.key)
         if found is None:
             return self._create()
-        if self._has_same_content(found):
-            return self._already_copied(found)
-        return self._handle_existing(found)
+        with self._spent.timed("verifying"):
+            same = self._has_same_content(found)
+        return self._already_copied(found) if same else self._handle_existing(found)
 
     def _create(self) -> Result:
         """Copy an object that the plan did not find at the destination; never overwrite a newer one there."""
@@ -288,6 +293,7 @@ class _Move:
             metadata=self._provenance.metadata_for(to),
             before_write=before_write,
             prove_read=self._spec.verify is not Verify.SIZE,
+            timed=self._spent.timed,
         )
 
     def _require_free(self, key: str) -> None:
@@ -311,7 +317,8 @@ class _Move:
             return done
         if verify is Verify.CHECKSUM and written.proven:
             return replace(done, state=ObjectState.VERIFIED)
-        found = read_back(self._destination, to, stop=self._stop)
+        with self._spent.timed("verifying"):
+            found = read_back(self._destination, to, stop=self._stop)
         done = replace(done, source_checksum=written.md5, destination_checksum=found)
         if found == written.md5:
             return replace(done, state=ObjectState.VERIFIED)

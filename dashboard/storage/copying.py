@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from dashboard.storage.types import EMPTY, Attributes, Entry, ObjectInfo, Writte
 from dashboard.storage.wrapping import unwrap_transparent
 
 Stop = Callable[[], bool]
+Timed = Callable[[str], AbstractContextManager[None]]
 MakeCheck = Callable[[Reading], ReadCheck]
 
 SERVER_SIDE_MIN_BYTES = 1024 * 1024
@@ -99,6 +100,7 @@ def copy_object(
     metadata: Mapping[str, str] = EMPTY,
     before_write: Callable[[], None] = lambda: None,
     prove_read: bool = True,
+    timed: Timed = lambda phase: nullcontext(),
 ) -> Copied:
     """Copy the listed object to the key ``to``, with its attributes.
 
@@ -109,6 +111,8 @@ def copy_object(
     ``progress`` is called with the bytes transferred so far; ``stop`` is called between chunks. Without
     ``need_md5`` a large object is not hashed if its parts prove it, and not even read if the server copies it
     and proves the copy. Set ``need_md5`` only to compare the MD5 with something else.
+
+    ``timed`` is entered with ``reading`` or ``writing`` for as long as that takes.
 
     An object is read twice if its bytes could change unnoticed on the connection and the backend has no
     checksum to compare them with; ``prove_read`` turns that off.
@@ -131,6 +135,7 @@ def copy_object(
         stop,
         metadata,
         before_write,
+        timed,
     )
     copied = job.copy_on_server() if copies_on_server(source, destination, entry) else None
     if copied is None:
@@ -235,6 +240,7 @@ class _Job:
     stop: Stop
     metadata: Mapping[str, str]
     before_write: Callable[[], None]
+    timed: Timed
 
     def copy_on_server(self) -> Copied | None:
         """Copy without moving the bytes. Returns None if that is not possible or would not prove enough."""
@@ -247,7 +253,8 @@ class _Job:
             raise Exists(self.to)
         self.before_write()
         try:
-            written = destination.copy_from(source, entry.key, self.to, if_version=entry.etag)
+            with self.timed("writing"):
+                written = destination.copy_from(source, entry.key, self.to, if_version=entry.etag)
         except StorageError as error:
             if error.kind is not Kind.UNSUPPORTED:
                 raise
@@ -287,7 +294,7 @@ class _Job:
     def _copy_small(self, make_check: MakeCheck) -> Copied:
         """Copy in one request each way."""
         with _budget.reserve(3 * self.entry.size, self.stop):
-            with self._open_source() as reading:
+            with self.timed("reading"), self._open_source() as reading:
                 check = make_check(reading)
                 data = reading.read_all()
                 info = reading.info
@@ -296,9 +303,10 @@ class _Job:
                 info = self._recheck_md5(info, check)
             _check(self.stop)
             self.before_write()
-            written = self.destination.put(
-                self.to, data, attributes=self._attributes(info), create_only=self.create_only
-            )
+            with self.timed("writing"):
+                written = self.destination.put(
+                    self.to, data, attributes=self._attributes(info), create_only=self.create_only
+                )
             return Copied(info, written)
 
     def _copy_stream(self, make_check: MakeCheck) -> Copied:
@@ -315,22 +323,33 @@ class _Job:
                 if not self.need_md5 and isinstance(writing, ProvesByParts):
                     writing.without_md5()
                 done = 0
-                for chunk in reading.chunks():
+                for chunk in self._timed_chunks(reading):
                     _check(self.stop)
                     check.update(chunk)
                     done += len(chunk)
                     if done > info.size:
                         raise Damaged(self.entry.key, f"More of “{self.entry.key}” came than it has bytes.")
-                    writing.write(chunk)
+                    with self.timed("writing"):
+                        writing.write(chunk)
                     self.progress(done)
                 if not check.matches():
                     info = self._recheck_md5(info, check)
                 _check(self.stop)
                 self.before_write()
-                written = writing.commit()
+                with self.timed("writing"):
+                    written = writing.commit()
         if not written.md5 and not written.proven:
             written = replace(written, md5=check.md5 or self.hash_source())
         return Copied(info, written)
+
+    def _timed_chunks(self, reading: Reading) -> Iterator[bytes]:
+        chunks = iter(reading.chunks())
+        with self.timed("reading"):
+            chunk = next(chunks, None)
+        while chunk is not None:
+            yield chunk
+            with self.timed("reading"):
+                chunk = next(chunks, None)
 
     def _attributes(self, info: ObjectInfo) -> Attributes:
         given = info.attributes

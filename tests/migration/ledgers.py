@@ -13,6 +13,7 @@ from dashboard.models import work_metadata
 from dashboard.services.database import Database
 from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.ledger_queries import LedgerQueries
+from dashboard.services.migrations.ledger_search import LedgerSearch, ObjectFilter
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.upgrade import bring_up_to_date
 from tests.migration.memory_ledger import MemoryLedger, MemoryStore
@@ -69,7 +70,11 @@ class SqlLedgers:
         return SqlLedger(self.database.work, self.id, fence=fence, files=files)
 
     def rows(self) -> tuple[LedgerRow, ...]:
-        return tuple(row for page in self.queries.pages(self.id) for row in page)
+        search, found, page = LedgerSearch(self.database), list[LedgerRow](), None
+        while page is None or page.next_after:
+            page = search.page(self.id, ObjectFilter(), after=page.next_after if page else "", limit=1000)
+            found += page.rows
+        return tuple(sorted(found, key=lambda row: row.id))
 
     def failures(self) -> tuple[FailureGroup, ...]:
         return self.queries.failures(self.id)

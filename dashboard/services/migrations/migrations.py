@@ -45,6 +45,7 @@ from dashboard.services.migrations.rows import (
     refuse_concurrent,
     send_to_runner,
 )
+from dashboard.services.migrations.series import SeriesReader, Throughput
 from dashboard.services.migrations.spec import (
     check_spec,
     command_line,
@@ -71,6 +72,7 @@ class Migrations:
         self._search = LedgerSearch(database)
         self._watched = WatchedProgress(database, self._read_progress)
         self._reviews = Reviews(database)
+        self._series = SeriesReader(database)
 
     # ---- requests
 
@@ -204,6 +206,10 @@ class Migrations:
             row = get_row(session, migration_id)
             waiting = is_waiting_for_runner(session, row)
         return build_progress(row, self._counters(row.id), self._live(row), waiting)
+
+    def throughput(self, migration_id: int) -> Throughput:
+        """How fast it was over time; cheap enough for polling."""
+        return self._series.get(migration_id)
 
     def review(self, migration_id: int) -> Review | None:
         """What was found out before the start beside the plan; None while that is under way."""

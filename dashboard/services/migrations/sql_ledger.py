@@ -68,6 +68,7 @@ from dashboard.services.migrations.ledger_rows import (
     seen_values,
     settle_values,
 )
+from dashboard.services.migrations.series import SeriesWriter
 from dashboard.storage.types import Entry
 
 MAX_SUM = 2**62
@@ -91,6 +92,7 @@ class SqlLedger:
         self._files = files
         self._fence = -1
         self._lock = threading.Lock()
+        self._series = SeriesWriter(migration_id)
 
     @contextmanager
     def _write(self, delta: Mapping[str, int] | None = None) -> Iterator[Connection]:
@@ -371,6 +373,7 @@ class SqlLedger:
                 .values(migration_id=self._id, **status)
                 .on_conflict_do_update(index_elements=["migration_id"], set_=status)
             )
+            self._series.add(connection, live_now)
 
     def _in(self, state: ObjectState) -> ColumnElement[bool]:
         return (objects.c.migration_id == self._id) & (objects.c.state == state.value)

@@ -15,7 +15,8 @@ def add_command(backend: BackendInfo) -> str:
     preset = PRESETS.get(backend.preset)
     for option in options_of(preset) if preset is not None else ():
         if option.secret:
-            if backend.secrets.get(option.name):
+            # The hint of a password is empty.
+            if option.name in backend.secrets:
                 secrets += ["--secret", f"{option.name}=env:{option.name.upper()}"]
             continue
         value = backend.options.get(option.name, "")

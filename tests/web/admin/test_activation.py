@@ -11,6 +11,7 @@ import pytest
 
 from dashboard.services.backends.values import Draft
 from dashboard.services.permissions import Actor, Role
+from dashboard.storage.types import Secret
 from tests.servers.processes import wait_until
 from tests.services.composed import fill, running
 from tests.web.conftest import Browser, WebConsole, add_bucket
@@ -120,3 +121,13 @@ def test_a_backend_that_dies_after_the_test_and_another_switch_are_noticed(
     assert dead.status_code == 409
     assert "cannot take files now" in dead.text
     assert active(console) == "local-disk"
+
+
+def test_a_stored_password_is_in_the_options_and_in_the_command(admin: Browser, console: WebConsole) -> None:
+    secret = Secret("canary-password-0123")
+    options = {"host": "127.0.0.1", "port": "9", "user": "maria"}
+    console.services.backends.add(OWNER, Draft("old-ftp", "ftp", options, {"password": secret}))
+    page = admin.get("/backend/old-ftp?use=Command+line").text
+    assert "--secret password=env:PASSWORD" in page
+    assert "<dt>Password</dt><dd><bdi>set</bdi></dd>" in page
+    assert "canary-password" not in page

@@ -295,7 +295,8 @@ def shown_options(backend: BackendInfo) -> tuple[tuple[str, str], ...]:
     for option in options_of(preset):
         if option.secret:
             ends = backend.secrets.get(option.name)
-            if ends is not None and (ends or option.required):
+            # The hint of a password is empty.
+            if ends is not None:
                 rows.append((option.label, f"set, ends in …{ends}" if ends else "set"))
             continue
         value = backend.options.get(option.name, "")

@@ -13,6 +13,7 @@ from dashboard.services.migrations.migration_filter import STATES, MigrationFilt
 from dashboard.services.migrations.review_notes import blocked, review_notes, start_label
 from dashboard.services.permissions import Permission
 from dashboard.web.admin import progress_view
+from dashboard.web.admin.migrations import throughput_view
 from dashboard.web.admin.migrations.migration_outcome import ending, next_step, quoted
 from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
@@ -86,6 +87,7 @@ class MigrationPages(Page):
     def _facts(self, id: int) -> dict[str, Any]:
         p = services().migrations.progress(id)
         failures = services().migrations.failures(id) if p.counters.failed else ()
+        measure, series = request.args.get("measure", "")[:16], services().migrations.throughput(id)
         review = services().migrations.review(id) if p.counters.listing_final else None
         before = not progress_view.is_approved(p) or (p.spec.dry_run and p.state is not State.CANCELLED)
         notes = review_notes(p, review) if before and p.counters.listing_final else ()
@@ -101,6 +103,8 @@ class MigrationPages(Page):
             "bar": progress_view.bar(p),
             "ending": ending(p, failures) if p.state.final and not before else None,
             "quoted": quoted(p),
+            "measure": measure,
+            "speed": None if before else throughput_view.shown(p, series, measure),
             "in_flight": sorted(p.in_flight, key=lambda f: (-f.size, f.key))[:IN_FLIGHT],
             "more_in_flight": max(0, len(p.in_flight) - IN_FLIGHT),
             "failures": failures,

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from dashboard.errors import Kind
+from dashboard.migration.ledger import Live
 from dashboard.migration.types import OnConflict, Outcome, Progress, Spec, State
 from dashboard.services.backends.values import Draft
 from dashboard.services.migrations import job_handler
+from dashboard.services.migrations.series import SeriesWriter
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import StorageError
+from tests.servers.processes import wait_until
 from tests.services.composed import fill
 from tests.web.conftest import Browser, WebConsole
 
@@ -294,3 +297,31 @@ def test_the_cancel_page_and_the_menu_tell_the_present(
     assert "hx-get" not in part
     assert "<html" not in part
     assert 'id="running-count" hx-swap-oob="true"' in admin.htmx(f"/migrations/{number}/live").text
+
+
+def test_throughput_and_what_holds_it_back_are_shown(
+    admin: Browser, console: WebConsole, folder: Callable[..., str]
+) -> None:
+    number = finished(console, "local-disk", folder("charted"))
+    assert "Throughput" not in admin.get(f"/migrations/{number}").text
+    writer = SeriesWriter(number)
+    with console.services.database.work_write() as connection:
+        for at in range(0, 20, 2):
+            spent = {"reading": at * 0.5, "writing": at * 1.5}
+            writer.add(
+                connection,
+                Live("copying", at=1000.0 + at, done_bytes=at * 1000, done_objects=at, spent=spent),
+            )
+    other = planned(console, "local-disk", "charted")
+    assert "Throughput" not in admin.get(f"/migrations/{other}").text
+    page = admin.get(f"/migrations/{number}?measure=nonsense").text
+    if "Throughput" not in page:
+        # The figures of before are shared for two seconds.
+        wait_until(
+            lambda: "Throughput" in admin.get(f"/migrations/{number}").text, seconds=10, what="the chart"
+        )
+        page = admin.get(f"/migrations/{number}").text
+    assert "Writing charted" in page
+    assert "75 %" in page
+    assert 'id="measure-bytes"' in page
+    assert 'aria-current="true">Objects/s' in admin.get(f"/migrations/{number}?measure=objects").text

@@ -219,6 +219,25 @@ WHOLE = manifest("stowage.db", "work.db")
         (packed(("manifest.json", tarfile.REGTYPE, WHOLE)), Kind.INVALID),
         (packed(("manifest.json", b"x", b"1000000000 path=x\n")), Kind.INVALID),
     ],
+    ids=[
+        "no archive",
+        "zip of no tar",
+        "path outside",
+        "manifest is a link",
+        "deep manifest",
+        "long manifest",
+        "manifest without files",
+        "manifest with a path outside",
+        "manifest of one file",
+        "negative size",
+        "larger than the disk",
+        "newer format",
+        "file with a path outside",
+        "file is a link",
+        "other content",
+        "file missing",
+        "extended header",
+    ],
 )
 def test_a_hostile_archive_is_refused_and_writes_nothing(tmp_path: Path, content: bytes, kind: Kind) -> None:
     (tmp_path / "archive").write_bytes(content)

@@ -19,8 +19,8 @@ from dashboard.services.database import Database, clamp_integer
 MAX_TEXT = 300
 MAX_ROWS = 500
 STREAMED_AT_ONCE = 500
-MAX_COUNTED = 10_000
-"""A page says “more than 10,000” instead of counting on."""
+MAX_COUNTED = 2_000
+"""A page says “more than 2,000” instead of counting on."""
 MAX_PEOPLE = 500
 DAMAGED = "This entry's details cannot be read."
 

@@ -50,7 +50,9 @@ class AuditPages(Page):
         log, wanted, chosen = services().audit, _filter(), _chosen()
         before = parse_integer(request.args, "before")
         rows = log.rows(before_id=before, limit=PAGE + 1, matching=wanted)
-        shown, count = rows[:PAGE], log.count(wanted)
+        shown = rows[:PAGE]
+        # A search that finds little has looked at every entry already.
+        count = len(rows) if before is None and len(rows) <= PAGE else log.count(wanted)
         opened = parse_integer(request.args, "open")
         return str(
             self.render(

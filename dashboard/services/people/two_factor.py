@@ -184,6 +184,8 @@ class TwoFactors:
         throttle.count_code(session, user.username)
         row.failures += 1
         if not self._accepts(session, user, code):
+            guesser = Actor(user.username, Role(user.role), "web", row.address)
+            self._audit.record(session, guesser, "sign_in", user.username, outcome="refused")
             return None
         throttle.forget_codes(session, user.username)
         session.delete(row)

@@ -122,7 +122,9 @@ def test_a_recovery_code_works_once(accounts: Accounts, clock: CodeClock) -> Non
     assert accounts.enter_code(challenge(accounts), renewed[0], "")
 
 
-def test_guesses_end_the_sign_in_and_are_throttled(accounts: Accounts, clock: CodeClock) -> None:
+def test_guesses_end_the_sign_in_and_are_throttled(
+    console: ServiceConsole, accounts: Accounts, clock: CodeClock
+) -> None:
     enrol(accounts, clock)
     begun = challenge(accounts)
     kinds = []
@@ -131,6 +133,8 @@ def test_guesses_end_the_sign_in_and_are_throttled(accounts: Accounts, clock: Co
             accounts.enter_code(begun, "000000", "")
         kinds.append(caught.value.kind)
     assert kinds == [Kind.INVALID] * 5 + [Kind.GONE] * 2
+    refused = [row.outcome for row in console.services.audit.rows(action="sign_in")]
+    assert refused[:5] == ["refused"] * 5
     again = challenge(accounts)
     for _ in range(6):
         with pytest.raises(StowageError) as caught:

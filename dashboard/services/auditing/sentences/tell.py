@@ -35,6 +35,8 @@ AREAS = {
     "upload_policy": "Upload policies",
     "sign_in": "Sign-ins",
     "sign_out": "Sign-outs",
+    "session": "Sessions",
+    "two_factor": "Two-factor sign-in",
     "user": "Users",
     "token": "API tokens",
     "keys": "Keys",

@@ -58,6 +58,40 @@ def _enabled(row: AuditRow) -> Telling:
     return telling("enabled ", person(row.subject))
 
 
+@tells("session.end")
+def _session_ended(row: AuditRow) -> Telling:
+    number, device = row.detail.get("sessions", ""), row.detail.get("device", "")
+    if number:
+        return telling("ended their other sessions: ", number, used=("sessions",))
+    whose = () if row.subject == row.actor else (" of ", person(row.subject))
+    return telling("ended a session", *whose, f" ({device})" if device else "", used=("device",))
+
+
+@tells("two_factor.enable")
+def _two_factor_on(row: AuditRow) -> Telling:
+    return telling("turned on two-factor sign-in")
+
+
+@tells("two_factor.disable")
+def _two_factor_off(row: AuditRow) -> Telling:
+    return telling("turned off two-factor sign-in")
+
+
+@tells("two_factor.codes")
+def _recovery_codes(row: AuditRow) -> Telling:
+    return telling("made new recovery codes")
+
+
+@tells("two_factor.recovery")
+def _recovery_code_used(row: AuditRow) -> Telling:
+    return telling("used a recovery code to sign in")
+
+
+@tells("two_factor.reset")
+def _two_factor_reset(row: AuditRow) -> Telling:
+    return telling("reset the two-factor sign-in of ", person(row.subject))
+
+
 @tells("token.create")
 def _token(row: AuditRow) -> Telling:
     return telling("created the API token ", named(row.subject), *_whose(row), used=("user",))

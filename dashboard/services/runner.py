@@ -84,9 +84,11 @@ class Runner:
     def heartbeat(self) -> float | None:
         """When a runner last gave a sign of life, in seconds since the epoch; None if there never was one."""
         try:
-            return self._lock_path.stat().st_mtime
+            found = self._lock_path.stat()
         except OSError:
             return None
+        # Looking whether there is a runner makes the file; only a runner writes its number into it.
+        return found.st_mtime if found.st_size else None
 
     def is_alive(self) -> bool:
         """Whether some process is the runner now."""

@@ -101,6 +101,8 @@ def test_the_console_is_alive_before_it_is_ready(fresh: WebConsole) -> None:
         assert response.status_code == code
     lines = client.get("/readyz").get_data(as_text=True).splitlines()
     assert lines == ["setup: not set up", "runner: not running"]
+    # Asking for a runner is no sign of life of one.
+    assert fresh.services.runner.heartbeat() is None
 
 
 def test_ready_with_a_runner_and_not_while_sealed(

@@ -80,7 +80,7 @@ def _fill_account(page: Page) -> None:
 
 def _checklist_begins_with_a_backend(page: Page) -> None:
     steps = page.locator(".steps li")
-    expect(steps).to_have_count(3)
+    expect(steps).to_have_count(7)
     expect(page.get_by_text("local-disk").first).to_be_visible()
     expect(page.locator(".badge.ok").first).to_have_text("Healthy")
 

@@ -96,7 +96,7 @@ class CircuitBreakers:
         # A failure here must not stop the read or write that found the error.
         with suppress(StowageError, SQLAlchemyError):
             if error is not None:
-                others = ", so others stand in" if has_fallback(stored.options) else ""
+                others = ", so the fallback backends are used" if has_fallback(stored.options) else ""
                 message = f"A program got no answer{others}: {error.reason}"
                 StatusBoard(self._database).record_check(stored.id, Badge.DOWN, None, message, error.remedy)
             with self._database.write() as session:

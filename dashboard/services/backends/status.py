@@ -10,13 +10,16 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 
 from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendStatus
+from dashboard.models.backups import Backup
+from dashboard.models.console import User
 from dashboard.models.migrations import Migration
 from dashboard.services.database import Database, clamp_integer
 from dashboard.services.history.history import MAX_TEXT, History
+from dashboard.services.permissions import Role
 
 READ_ONLY_REMEDY = "Give its credentials write access, or turn on “Read-only” if that is how it should be."
 
@@ -69,18 +72,27 @@ class Writing:
         return self.checked_at is None or now - self.checked_at > (3_600 if self.denied else 86_400)
 
 
+_BACKUP_DONE = "done"
+"""A value of ``services.backups.backup_values.BackupState``, which depends on this room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checklist:
-    """The first three steps: another backend than the one setup made, a passed test, a migration."""
+    """The first steps: another backend than the one setup made, a passed test, a complete count, a fallback
+    order, a backup of the console; a migration and a second administrator, which not everybody needs."""
 
     added_backend: bool
     tested: bool
+    counted: bool
+    fallback: bool
+    backed_up: bool
     migrated: bool
+    second_admin: bool
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.added_backend and self.tested and self.migrated
+        """Whether nothing that everybody needs is left to do."""
+        return self.added_backend and self.tested and self.counted and self.fallback and self.backed_up
 
 
 class StatusBoard:
@@ -158,15 +170,25 @@ class StatusBoard:
     def checklist(self) -> Checklist:
         """How far the first steps are."""
         with self._database.read() as session:
-            backends = session.scalar(select(func.count(Backend.id))) or 0
-            tested = session.scalar(
-                select(BackendStatus.backend_id).where(BackendStatus.tested_at.is_not(None)).limit(1)
+            of_another = select(BackendStatus.backend_id).join(
+                Backend, Backend.id == BackendStatus.backend_id
             )
             dry_run = func.coalesce(func.json_extract(Migration.spec, "$.dry_run"), 0)
-            migrated = session.scalar(
-                select(Migration.id).where(Migration.state == State.FINISHED.value, dry_run == 0).limit(1)
-            )
-        return Checklist(backends > 1, tested is not None, migrated is not None)
+            admins = (User.role == Role.ADMIN.value) & User.disabled.is_(False)
+            row = session.execute(
+                select(
+                    select(func.count(Backend.id)).scalar_subquery() > 1,
+                    exists().where(BackendStatus.tested_at.is_not(None)),
+                    of_another.where(
+                        BackendStatus.counted_at.is_not(None), Backend.active.is_(False)
+                    ).exists(),
+                    exists().where(Backend.fallback_position.is_not(None)),
+                    exists().where(Backup.state == _BACKUP_DONE),
+                    exists().where((Migration.state == State.FINISHED.value) & (dry_run == 0)),
+                    select(func.count(User.id)).where(admins).scalar_subquery() > 1,
+                )
+            ).one()
+        return Checklist(*(bool(each) for each in row))
 
     def _set(self, backend_id: int, **values: object) -> None:
         with self._database.write() as session:

@@ -277,7 +277,7 @@ def refuse_without_console(options: Mapping[str, str], secrets: Mapping[str, Sec
     if has_fallback(options):
         raise InvalidInput(
             FALLBACK,
-            "Others stand in only for backends of a console, which keeps the book of what waits.",
+            "Fallback backends work only in a console, which records the writes that wait.",
             remedy="Add the backend to a console, and open it with dashboard.app.open_storage().",
         )
     if options.get(CACHE) == "true" and not secrets.get(CACHE_REDIS):

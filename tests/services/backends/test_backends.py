@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from dataclasses import replace
@@ -13,10 +14,13 @@ from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.backends import Backend, BackendSecret
+from dashboard.models.backups import Backup
 from dashboard.models.migrations import Job, Migration
 from dashboard.services.backends import drivers
 from dashboard.services.backends.backends import Backends, Badge, Draft
 from dashboard.services.backends.checks import Checks
+from dashboard.services.backups.backup_values import BackupState
+from dashboard.services.permissions import Role
 from dashboard.storage.types import Secret
 from tests.services.console import ADMIN, OPERATOR, ServiceConsole
 
@@ -434,28 +438,42 @@ def test_a_sum_that_no_column_holds_is_shown_as_the_most_there_is(
     assert backends.get("files").status.bytes == 2**63 - 1
 
 
-def test_the_checklist_follows_what_was_done(
+def test_the_checklist_follows_what_was_done_and_finishes_itself(
     backends: Backends, console: ServiceConsole, tmp_path: Path
 ) -> None:
-    status = console.services.status
-    assert not any((status.checklist().added_backend, status.checklist().tested, status.checklist().migrated))
-    backends.add(ADMIN, local("files", tmp_path / "files"))
-    assert status.checklist().added_backend
+    def done() -> dict[str, bool]:
+        return dataclasses.asdict(console.services.status.checklist())
+
+    assert not any(done().values())
+    info = backends.add(ADMIN, local("files", tmp_path / "files"))
     list(console.services.probes.run(ADMIN, "local-disk"))
-    assert status.checklist().tested
+    console.services.checks.count_backend(backends.get("local-disk").id, lambda: False)
+    assert [name for name, value in done().items() if value] == ["added_backend", "tested"]
+    (tmp_path / "files").mkdir()
+    console.services.checks.count_backend(info.id, lambda: False)
+    backends.fallback_order(ADMIN, ["files"])
     for dry in (True, False):
-        assert not status.checklist().done
-        row = Migration(
-            source="a",
-            destination="b",
-            spec={"dry_run": dry},
-            state="finished",
-            created_by="ada",
-            created_at=0.0,
-        )
+        assert not done()["migrated"]
+        spec = {"dry_run": dry}
         with console.database.write() as session:
-            session.add(row)
-    assert status.checklist().done
+            session.add(
+                Migration(
+                    source="a", destination="b", spec=spec, state="finished", created_by="ada", created_at=0.0
+                )
+            )
+    console.services.accounts.add(ADMIN, "ann.smith", "a few unrelated words", Role.ADMIN)
+    assert [name for name, value in done().items() if not value] == ["backed_up"]
+    assert not console.services.status.checklist().done
+    number = console.services.backups.request(ADMIN)
+    with console.database.write() as session:
+        row = session.get(Backup, number)
+        assert row
+        row.state = BackupState.DONE
+    assert console.services.status.checklist().done
+    # What not everybody needs does not bring it back.
+    console.services.accounts.set_disabled(ADMIN, "ann.smith", True)
+    assert not done()["second_admin"]
+    assert console.services.status.checklist().done
 
 
 def test_the_database_itself_refuses_a_second_active_backend(console: ServiceConsole) -> None:

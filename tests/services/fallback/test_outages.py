@@ -508,7 +508,7 @@ def test_a_silent_home_is_waited_for_once(outage: Outage, monkeypatch: pytest.Mo
     assert hole.hits
     status = outage.services.backends.get("home").status
     assert status.badge == "down"
-    assert "others stand in" in status.message
+    assert "the fallback backends are used" in status.message
     outage.proxy.clear()
 
     def back() -> bool:

@@ -169,9 +169,9 @@ def _of_runner(facts: Facts) -> list[Cause]:
         return []
     text = "Start “stowage run” again. Checks, counts and migrations then resume where they stopped."
     follows = (f"{waiting} {'migration waits' if waiting == 1 else 'migrations wait'}",) if waiting else ()
-    url = url_for("migrations.index")
+    url = url_for("health_page.index")
     tone = "bad" if waiting else "warn"
-    return [Cause("runner", tone, "No runner is running", text, "See the migrations", url, follows=follows)]
+    return [Cause("runner", tone, "No runner is running", text, "See the health", url, follows=follows)]
 
 
 def _of_fallback_reads(count: FallbackReadCount) -> Cause:

@@ -82,6 +82,7 @@ SMALL = {
     "models/*.py": "the tables of one subject",
     "models/schema/*/*.py": "a step of the schema, which never changes again",
     "services/json_values.py": "values as JSON, for commands and the API",
+    "services/bulk.py": "statements for many rows, for the ledger and the catalogue",
     "services/people/token_buckets.py": "rates, for tokens and what else has one",
     "services/files/changing/files_job.py": "what one job of the runner does",
     "services/files/page_cursors.py": "texts from outside, checked in one place",

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dashboard.migration.decide import same_time
 from dashboard.models.catalogue import counts, files, removals
+from dashboard.services.bulk import BulkStatement
 from dashboard.services.catalogue.file_kinds import kind_of
 from dashboard.services.catalogue.file_values import STORED, FileFacts
 from dashboard.services.database import clamp_integer
@@ -54,6 +55,9 @@ WRITE = _add.on_conflict_do_update(
     set_={name: _add.excluded[name] for name in (*_CONTENT, "seen", "migration_id", "updated_at")},
 )
 """Insert a row, or replace all that it says."""
+_WRITE = BulkStatement(
+    WRITE, ("backend_id", "key", *_CONTENT, "seen", "migration_id", "created_at", "updated_at")
+)
 WRITE_UNLESS_WRITTEN = _add.on_conflict_do_update(
     index_elements=["backend_id", "key"],
     set_={name: _add.excluded[name] for name in (*_CONTENT, "seen", "migration_id", "updated_at")},
@@ -103,7 +107,7 @@ def write_rows(connection: Connection, facts: Iterable[FileFacts]) -> None:
             seen[each.backend_id] = generation(connection, each.backend_id)
         values.append(facts_values(each, seen[each.backend_id], now))
     if values:
-        connection.execute(WRITE, values)
+        _WRITE.run(connection, values)
 
 
 def remove_rows(connection: Connection, backend_id: int, keys: Sequence[str]) -> int:

@@ -25,6 +25,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from dashboard.migration.ledger import FinalCheck, Finished, Settled
 from dashboard.migration.types import ObjectState
 from dashboard.models.catalogue import files, removals
+from dashboard.services.bulk import BulkStatement
 from dashboard.services.catalogue.file_rows import (
     FACTS,
     batches,
@@ -43,7 +44,7 @@ DELETING_SECONDS = 3600.0
 _C = files.c
 _MOVED = ("backend_id", "key", "size", "modified", "etag", *FACTS, "seen", "updated_at", "migration_id")
 _MOVE = update(files).where(_C.id == bindparam("b_id")).values({name: bindparam(name) for name in _MOVED})
-_COMPLETE_LISTED = (
+_COMPLETE_LISTED = BulkStatement(
     update(files)
     .where(
         _C.backend_id == bindparam("b_backend"),
@@ -52,7 +53,8 @@ _COMPLETE_LISTED = (
         _C.modified.is_(None),
         (_C.etag == "") | (bindparam("b_etag") == "") | (_C.etag == bindparam("b_etag")),
     )
-    .values(modified=bindparam("b_modified"))
+    .values(modified=bindparam("b_modified")),
+    ("b_backend", "b_key", "b_size", "b_etag", "b_modified"),
 )
 
 
@@ -106,7 +108,7 @@ class LedgerFiles:
             if entry.modified is not None
         ]
         if values:
-            connection.execute(_COMPLETE_LISTED, values)
+            _COMPLETE_LISTED.run(connection, values)
 
     def announce_deletions(self, connection: Connection, rows: Sequence[Finished]) -> None:
         """Let the rows of sources that are about to be deleted point at their copies."""

@@ -23,6 +23,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from dashboard.migration.ledger import FinalCheck, Planned, Reason, Settled
 from dashboard.migration.types import ObjectState
 from dashboard.models.work import names, objects
+from dashboard.services.bulk import BulkStatement
 from dashboard.services.database import clamp_integer
 from dashboard.storage.types import Entry
 
@@ -49,15 +50,18 @@ REPLAN = (
     .where(objects.c.id == bindparam("b_id"))
     .values({name: bindparam(name) for name in _PLANNED})
 )
-SETTLE = (
+PLAN = BulkStatement(insert(objects), ("migration_id", *_PLANNED))
+SETTLE = BulkStatement(
     update(objects)
     .where(objects.c.id == bindparam("b_id"), objects.c.state == ObjectState.IN_FLIGHT.value)
-    .values({name: bindparam(name) for name in _SETTLED})
+    .values({name: bindparam(name) for name in _SETTLED}),
+    ("b_id", *_SETTLED),
 )
-RETURN_ROW = (
+RETURN_ROW = BulkStatement(
     update(objects)
     .where(objects.c.id == bindparam("b_id"), objects.c.state == ObjectState.IN_FLIGHT.value)
-    .values(state=ObjectState.PENDING.value, interrupted=bindparam("interrupted"))
+    .values(state=ObjectState.PENDING.value, interrupted=bindparam("interrupted")),
+    ("b_id", "interrupted"),
 )
 _SKIPPED = objects.c.state == ObjectState.SKIPPED.value
 _AGREES = (objects.c.size == bindparam("b_size")) & (
@@ -77,8 +81,11 @@ _SEEN = (
     .values(seen=case((_SKIPPED | _AGREES, bindparam("b_fence")), else_=-bindparam("b_fence")))
 )
 _HAS_OWN_KEY = objects.c.destination_key != literal_column("''")
-MARK_LISTED = _SEEN.where(objects.c.key == bindparam("b_key"), ~_HAS_OWN_KEY)
-MARK_OWN_KEY_LISTED = _SEEN.where(objects.c.destination_key == bindparam("b_key"), _HAS_OWN_KEY)
+_LISTED = ("b_key", "b_size", "b_etag", "b_migration", "b_fence")
+MARK_LISTED = BulkStatement(_SEEN.where(objects.c.key == bindparam("b_key"), ~_HAS_OWN_KEY), _LISTED)
+MARK_OWN_KEY_LISTED = BulkStatement(
+    _SEEN.where(objects.c.destination_key == bindparam("b_key"), _HAS_OWN_KEY), _LISTED
+)
 RECORD_FINAL_CHECK = (
     update(objects)
     .where(objects.c.id == bindparam("b_id"), objects.c.state == bindparam("b_before"))

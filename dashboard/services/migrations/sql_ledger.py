@@ -52,6 +52,7 @@ from dashboard.services.migrations.ledger_queries import forget_some, keys_in_pa
 from dashboard.services.migrations.ledger_rows import (
     MARK_LISTED,
     MARK_OWN_KEY_LISTED,
+    PLAN,
     RECORD_FINAL_CHECK,
     REPLAN,
     RETURN_ROW,
@@ -182,9 +183,7 @@ class SqlLedger:
             for row in new:
                 add_up(delta, planned_delta(row))
             if new:
-                connection.execute(
-                    insert(objects), [{"migration_id": self._id, **plan_values(row)} for row in new]
-                )
+                PLAN.run(connection, [{"migration_id": self._id, **plan_values(row)} for row in new])
             failed_before = [(old.kind, old.reason) for old, _ in stale if old.state == ObjectState.FAILED]
             subtract_failures(connection, self._id, Counter(failed_before))
             if stale:
@@ -288,7 +287,7 @@ class SqlLedger:
             done = [settle_values(r) for r in results if r.done.state is not ObjectState.PENDING]
             for statement, parameters in ((RETURN_ROW, back), (SETTLE, done)):
                 # An empty list would run the statement once, without parameters.
-                if parameters and connection.execute(statement, parameters).rowcount != len(parameters):
+                if parameters and statement.run(connection, parameters).rowcount != len(parameters):
                     raise FencedOut
             failed = [
                 (r.row.key, r.done.reason)
@@ -307,10 +306,10 @@ class SqlLedger:
             return
         values = [seen_values(entry, self._id, self._fence) for entry in entries]
         with self._write() as connection:
-            connection.execute(MARK_LISTED, values)
+            MARK_LISTED.run(connection, values)
             own = set(connection.scalars(own_keys_among(self._id, [entry.key for entry in entries])))
             if own:
-                connection.execute(MARK_OWN_KEY_LISTED, [each for each in values if each["b_key"] in own])
+                MARK_OWN_KEY_LISTED.run(connection, [each for each in values if each["b_key"] in own])
             if self._files:
                 self._files.listed(connection, entries)
 

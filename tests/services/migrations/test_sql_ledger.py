@@ -23,6 +23,7 @@ from dashboard.migration.ledger import (
     Settled,
 )
 from dashboard.migration.types import Action, InFlight, ObjectState
+from dashboard.services.migrations.ledger_search import LedgerSearch, ObjectFilter
 from dashboard.storage.types import Entry
 from tests.migration.ledgers import Ledgers, MemoryLedgers, SqlLedgers, assert_exact
 
@@ -343,10 +344,11 @@ def test_rows_are_paged_and_filtered(sql: SqlLedgers) -> None:
         ]
     )
     ledger.record(copies("ok"))
-    first = sql.queries.rows(1, state=ObjectState.FAILED, limit=4)
-    rest = sql.queries.rows(1, state=ObjectState.FAILED, after_id=first[-1].id)
-    assert [row.key for row in (*first, *rest)] == [f"k{n}" for n in range(10)]
-    assert len(sql.queries.rows(1, kind="denied", reason=WHY.sentence)) == 5
+    search, failed = LedgerSearch(sql.database), ObjectFilter(ObjectState.FAILED)
+    first = search.page(1, failed, limit=4)
+    rest = search.page(1, failed, after=first.next_after, limit=100)
+    assert [row.key for row in (*first.rows, *rest.rows)] == [f"k{n}" for n in range(10)]
+    assert len(search.page(1, ObjectFilter(kind="denied", reason=WHY.sentence), limit=100).rows) == 5
     assert len(sql.rows()) == 11
 
 

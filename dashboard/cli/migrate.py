@@ -95,9 +95,17 @@ def migrate(
 
 
 def _agreed(invocation: Invocation, progress: Progress) -> bool:
+    from dashboard.services.migrations.review_notes import blocked, review_notes
+
     for name, value in follow.plan(progress):
         if value:
             invocation.out.note(f"{name:<10} {value}")
+    notes = review_notes(progress, invocation.services.migrations.review(progress.id))
+    for note in notes:
+        if note.level != "ok":
+            invocation.out.note(f"{note.text} {note.remedy}".strip())
+    if blocked(notes):
+        return False
     try:
         return confirm("Start?", yes=False)
     except click.Abort:

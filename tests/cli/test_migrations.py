@@ -297,6 +297,15 @@ def test_on_a_terminal_the_plan_is_shown_and_yes_begins(
     assert contents(tmp_path / "other") == contents(files)
 
 
+def test_on_a_terminal_a_mistyped_prefix_is_not_begun(console: Cli, files: Path, instance: Path) -> None:
+    assert console("backend", "list").code == 0
+    assert files.exists()
+    with terminal(instance, "migrate", "local-disk", "other", "--prefix", "nowhere/") as screen:
+        screen.until("Cancelled: nothing was copied")
+        assert screen.end() == 1
+        assert "Nothing in local-disk under “nowhere/”." in screen.seen
+
+
 def test_on_a_terminal_no_copies_nothing(console: Cli, files: Path, instance: Path, tmp_path: Path) -> None:
     assert files.exists()
     with terminal(instance, "migrate", "local-disk", "other") as screen:

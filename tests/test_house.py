@@ -121,7 +121,7 @@ SMALL = {
 
 
 NAMING_DRIVERS = {
-    "services/usage/prices.py": "list prices of one date: changed all together, and by administrators",
+    "services/usage/prices.py": "estimates of prices: changed all together, and by administrators",
     "storage/registry.py": "the rows",
     "services/files/changing/local_transfers.py": "a folder of this machine, for as long as a command runs",
     "services/people/setup.py": "the first backend is a folder beside the databases",

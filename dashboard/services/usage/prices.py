@@ -31,9 +31,7 @@ class Price:
     download: float = 0.0
 
 
-LISTED_IN = "January 2025"
-"""When the defaults were in the providers' public lists: US regions, first tier, without taxes."""
-LISTED: Mapping[str, Price] = {
+ESTIMATES: Mapping[str, Price] = {
     "aws": Price(0.023, 0.09),
     "b2": Price(0.006, 0.01),
     "r2": Price(0.015, 0.0),
@@ -47,17 +45,18 @@ LISTED: Mapping[str, Price] = {
     "azure": Price(0.018, 0.087),
     "vercel_blob": Price(0.023, 0.05),
 }
+"""By preset: rough figures for US regions, first tier, without taxes, in US dollars. Nobody was asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
     """``prices`` by the name of a preset; ``downloads`` is how much of what is stored is downloaded in a
-    month, in percent. ``listed``: nobody has changed it."""
+    month, in percent. ``estimated``: nobody has changed it."""
 
     currency: str = "$"
     downloads: float = 10.0
-    prices: Mapping[str, Price] = field(default_factory=lambda: dict(LISTED))
-    listed: bool = True
+    prices: Mapping[str, Price] = field(default_factory=lambda: dict(ESTIMATES))
+    estimated: bool = True
 
     def money(self, amount: float) -> str:
         """An amount for people."""
@@ -115,7 +114,7 @@ class Prices:
         with self._database.write() as session:
             before = _load(session)
             merged = {name: price for name, price in {**before.prices, **prices}.items() if price is not None}
-            after = PriceTable(currency, downloads, merged, listed=False)
+            after = PriceTable(currency, downloads, merged, estimated=False)
             if (before.currency, before.downloads, before.prices) == (currency, downloads, merged):
                 return before
             values = {name: [price.storage, price.download] for name, price in merged.items()}
@@ -125,7 +124,7 @@ class Prices:
             return after
 
     def restore(self, actor: Actor) -> None:
-        """Go back to the listed prices."""
+        """Go back to the estimates."""
         actor.require(Permission.CONFIGURE)
         with self._database.write() as session:
             row = session.get(Setting, SETTING)
@@ -160,7 +159,7 @@ def _load(session: Session) -> PriceTable:
         return PriceTable()
     values: dict[str, Any] = json.loads(row.value)
     prices = {name: Price(*each) for name, each in values["prices"].items()}
-    return PriceTable(values["currency"], values["downloads"], prices, listed=False)
+    return PriceTable(values["currency"], values["downloads"], prices, estimated=False)
 
 
 def _check(name: str, value: float, most: float) -> None:

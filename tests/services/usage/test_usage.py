@@ -14,7 +14,7 @@ from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.catalogue.catalogue import FileFacts
 from dashboard.services.files.changing.outcomes import FileRef
 from dashboard.services.usage.duplicate_files import Keep
-from dashboard.services.usage.prices import LISTED, Price, PriceTable, cost_of
+from dashboard.services.usage.prices import ESTIMATES, Price, PriceTable, cost_of
 from dashboard.services.usage.usage_values import BackendUsage, DuplicateGroup, Usage
 from tests.services.backends.test_backends import local
 from tests.services.console import ADMIN, OPERATOR, VIEWER, ServiceConsole
@@ -227,17 +227,17 @@ def test_a_month_costs_storage_and_downloads() -> None:
 
 def test_prices_are_changed_recorded_and_put_back(console: ServiceConsole) -> None:
     prices = console.services.usage.prices
-    assert prices.table().listed
+    assert prices.table().estimated
     changed = {"b2": Price(0.007, 0.0), "local": Price(0.01), "aws": None}
     prices.save(ADMIN, currency="EUR", downloads=5, prices=changed)
     table = prices.table()
-    assert (table.currency, table.downloads, table.listed) == ("EUR", 5, False)
+    assert (table.currency, table.downloads, table.estimated) == ("EUR", 5, False)
     assert (table.prices["b2"], table.prices["local"]) == (Price(0.007, 0.0), Price(0.01, 0.0))
     assert "aws" not in table.prices
     row = console.services.audit.rows(limit=1)[0]
     assert (row.action, row.detail["before.currency"], row.detail["currency"]) == ("prices.save", "$", "EUR")
     prices.restore(ADMIN)
-    assert dict(prices.table().prices) == dict(LISTED)
+    assert dict(prices.table().prices) == dict(ESTIMATES)
 
 
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), 1e9])

@@ -82,4 +82,4 @@ def test_prices_are_edited(admin: Browser, viewer: Browser) -> None:
     assert admin.post("/settings/prices", **{**fields, "storage.local": "much"}).status_code == 400
     assert admin.post("/settings/prices", **{**fields, "currency": ""}).status_code == 400
     assert admin.post("/settings/prices/restore").status_code == 303
-    assert "listed prices of" in page(admin, "/usage")
+    assert "estimated prices" in page(admin, "/usage")

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput
 from dashboard.services.permissions import Permission
-from dashboard.services.usage.prices import LISTED_IN, Price
+from dashboard.services.usage.prices import Price
 from dashboard.storage.registry import PRESETS
 from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
@@ -45,9 +45,9 @@ class PricePages(Page):
 
     @route("/restore", Permission.CONFIGURE, methods=("POST",))
     def restore(self) -> Response:
-        """Go back to the listed prices."""
+        """Go back to the estimates."""
         services().usage.prices.restore(actor())
-        flash_done(f"These are the listed prices of {LISTED_IN} again.")
+        flash_done("These are the estimates again.")
         return see_other(url_for("prices.index"))
 
     def _page(self, error: InvalidInput | None) -> str:
@@ -58,7 +58,6 @@ class PricePages(Page):
                 presets=PRESETS,
                 typed=request.form,
                 error=error,
-                listed_in=LISTED_IN,
             )
         )
 

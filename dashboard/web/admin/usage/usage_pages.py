@@ -12,7 +12,7 @@ from dashboard.errors import InvalidInput
 from dashboard.services.history.history_values import Totals
 from dashboard.services.permissions import Permission
 from dashboard.services.usage.duplicate_files import Keep
-from dashboard.services.usage.prices import LISTED_IN, cost_of
+from dashboard.services.usage.prices import cost_of
 from dashboard.services.usage.usage_values import Slice, Usage
 from dashboard.storage.registry import label_of
 from dashboard.web import charts
@@ -72,7 +72,6 @@ class UsagePages(Page):
                 costs=costs,
                 total_cost=sum(known) if known else None,
                 fallback_reads=services().serving.fallback_reads.recent(),
-                listed_in=LISTED_IN,
                 label_of=label_of,
                 file_url=_file_url,
                 old=[each.name for each in usage.backends if _is_old(each.counted_at)],

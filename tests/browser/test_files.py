@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import random
 import re
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -164,10 +163,15 @@ def _upload(page: Page, files: Path, tmp_path: Path) -> None:
         (desk / name).write_bytes(content)
     uploads = page.locator("#uploads")
     large = uploads.locator("li", has_text="noise.txt")
-    page.route("**/api/v1/uploads/*", _slowly)
+    # Small pieces, so that a short file has a middle.
+    uploads.evaluate("section => { section.dataset.partSize = 1048576 }")
+    held: list[Route] = []
+    page.route("**/api/v1/uploads/*", lambda route: _hold_the_middle(route, held))
     drop(page, [desk / "bay.jpg", desk / "dunes.jpg", desk / "noise.txt", desk / "holiday"])
     expect(large.locator("[data-figure]")).to_have_text(re.compile(r"^(4\d|5\d) %$"))
     page.context.set_offline(True)
+    for route in held:
+        route.abort("internetdisconnected")
     expect(large).to_contain_text("The connection broke at")
     page.unroute("**/api/v1/uploads/*")
     page.context.set_offline(False)
@@ -181,7 +185,8 @@ def _upload(page: Page, files: Path, tmp_path: Path) -> None:
         assert (files / "album" / name).read_bytes() == content, name
 
 
-def _slowly(route: Route) -> None:
-    if route.request.method == "PATCH":
-        time.sleep(0.1)
-    route.continue_()
+def _hold_the_middle(route: Route, held: list[Route]) -> None:
+    if int(route.request.headers.get("upload-offset", 0)) >= 5 << 20:
+        held.append(route)
+    else:
+        route.continue_()

@@ -55,6 +55,8 @@ class SeaweedFS:
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         self._write_identities()
+        # By default each new bucket takes seven volumes, and a few hundred buckets take all that there may be.
+        (self.folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         s3, *ports = free_ports(8)
         s3 = self._port or s3
         names = ("s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
@@ -76,7 +78,7 @@ class SeaweedFS:
             "-s3.port.lance=0",
             "-master.telemetry=false",
             "-master.volumeSizeLimitMB=64",
-            "-volume.max=0",
+            "-volume.max=4000",
             *(f"-{name}={port}" for name, port in zip(names, ports, strict=True)),
         ]
         self.endpoint = f"http://127.0.0.1:{s3}"

@@ -30,7 +30,8 @@ def test_a_failure_has_the_shape_that_was_asked_for(
     def fail(*_: object, **__: object) -> None:
         raise StowageError(kind, "Something “odd” happened.", remedy="Do this <next>.")
 
-    monkeypatch.setattr(type(console.services.migrations), "progress", fail)
+    for call in ("progress", "command"):
+        monkeypatch.setattr(type(console.services.migrations), call, fail)
     page = admin.get("/migrations/1")
     assert page.status_code == STATUS[kind]
     assert "Something “odd” happened." in page.text or kind is Kind.INTERNAL
@@ -50,7 +51,8 @@ def test_an_unknown_exception_shows_an_id_and_nothing_else(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError(CONFIDENTIAL)
 
-    monkeypatch.setattr(type(console.services.migrations), "progress", fail)
+    for call in ("progress", "command"):
+        monkeypatch.setattr(type(console.services.migrations), call, fail)
     with caplog.at_level(logging.ERROR, logger="dashboard.web.errors"):
         page = admin.get("/migrations/1")
         error_response = admin.get("/api/v1/migrations/1")

@@ -25,7 +25,9 @@ class ScriptedPages:
         self._pages = pages
         self.requests: list[str] = []
 
-    def send(self, method: str, context: ErrorContext, *, query: Mapping[str, str]) -> Response:
+    def send(
+        self, method: str, context: ErrorContext, *, query: Mapping[str, str], key: str = ""
+    ) -> Response:
         token = query.get("continuation-token", "")
         self.requests.append(token)
         assert ("start-after" in query) == (not token)
@@ -94,7 +96,9 @@ class Answers:
         self._first, self._then = first, then
         self.requests = 0
 
-    def send(self, method: str, context: ErrorContext, *, query: Mapping[str, str]) -> Response:
+    def send(
+        self, method: str, context: ErrorContext, *, query: Mapping[str, str], key: str = ""
+    ) -> Response:
         self.requests += 1
         return Response(200, {}, (self._then if query.keys() & MARKS else self._first).encode())
 
@@ -166,7 +170,9 @@ def test_a_page_that_broke_off_once_is_asked_for_again(broken: str, monkeypatch:
     class Flaky(ScriptedPages):
         broke = False
 
-        def send(self, method: str, context: ErrorContext, *, query: Mapping[str, str]) -> Response:
+        def send(
+            self, method: str, context: ErrorContext, *, query: Mapping[str, str], key: str = ""
+        ) -> Response:
             answer = super().send(method, context, query=query)
             if self.broke or bool(query.get("continuation-token")) == (broken == "half the first answer"):
                 return answer

@@ -56,7 +56,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleProcess
         yield console
 
 
-@pytest.mark.parametrize("name", KINDS)
+# The others take a minute together. Every provider goes through these pages without a browser, in tests/web.
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=() if each == "s3" else pytest.mark.torture) for each in KINDS]
+)
 def test_a_place_is_added_tested_filled_and_read(
     signed_in: Page, running: ConsoleProcess, tmp_path: Path, name: str, request: pytest.FixtureRequest
 ) -> None:

@@ -55,7 +55,7 @@ class SeaweedFS:
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         self._write_identities()
-        # By default each new bucket takes seven volumes, and a few hundred buckets take all that there may be.
+        # By default a new bucket takes seven volumes, and a few hundred buckets take all there may be.
         (self.folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         s3, *ports = free_ports(8)
         s3 = self._port or s3

@@ -27,7 +27,7 @@ test:  ## install what the tests need and run them all
 	@sh .ci/find-chromium --install >/dev/null
 	@sh .ci/install-azurite
 	@sh .ci/install-clamd
-	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -n 2 --dist worksteal -m "not torture and not interop" $(TESTS)
+	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -n 3 --dist worksteal -m "not torture and not interop" $(TESTS)
 
 contract:  ## run the conformance suite over every backend and write docs/backends.md
 	@$(ENSURE) requirements-dev.lock

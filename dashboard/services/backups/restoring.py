@@ -16,6 +16,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.jobs.lock import LOCK_FILE, RunnerLock
 from dashboard.services.backups.archive import DATABASES, Manifest, unpack_archive
 from dashboard.services.database import open_database
+from dashboard.services.flushing import flush_folder
 from dashboard.settings import Settings
 
 _SIDE_FILES = ("", "-wal", "-shm")
@@ -58,7 +59,7 @@ def restore(settings: Settings, archive: Path, *, replace: bool = False) -> Rest
             kept = _set_aside(existing)
             for name in reversed(DATABASES):
                 os.replace(folder / name, settings.instance / name)
-            _flush(settings.instance)
+            flush_folder(settings.instance)
             return Restored(manifest, kept)
     except OSError as error:
         raise StowageError(
@@ -126,11 +127,3 @@ def _set_aside(existing: list[Path]) -> tuple[Path, ...]:
         os.rename(path, target)
         kept.append(target)
     return tuple(path for path in kept if not path.name.endswith(_SIDE_FILES[1:]))
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

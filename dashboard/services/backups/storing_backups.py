@@ -19,6 +19,7 @@ from dashboard.services.backups.archive import CHUNK, DATABASES, sha256_of, veri
 from dashboard.services.backups.backup_values import FOLDER, PREFIX, BackupInfo
 from dashboard.services.backups.database_copies import DatabaseBackup, copy_database
 from dashboard.services.database import Database
+from dashboard.services.flushing import flush_folder
 from dashboard.services.keys import Keys
 from dashboard.settings import Settings
 from dashboard.storage.driver import stat_or_none
@@ -111,11 +112,7 @@ class BackupStore:
     def _keep(self, row: BackupInfo, archive: Path) -> None:
         # Of this backup, if a run was killed right after it did the same: the key is random.
         os.replace(archive, self._local(row))
-        descriptor = os.open(self._local(row).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush_folder(self._local(row).parent)
 
     def _send(self, row: BackupInfo, archive: Path, digest: str, stop: Callable[[], bool]) -> None:
         driver = self._backends.driver(row.backend, label=LABEL)

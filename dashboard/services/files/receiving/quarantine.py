@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from dashboard.errors import Kind, StowageError
+from dashboard.services.flushing import flush_folder
 
 RESERVED_BYTES = 256 * 1024 * 1024
 """Left free on the disk: the databases are on it too."""
@@ -34,7 +35,7 @@ class Quarantine:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with _translated():
             os.close(os.open(self.path(upload_id), flags, 0o600))
-            self._sync_folder()
+            flush_folder(self._folder)
 
     def path(self, upload_id: str) -> Path:
         """Where an upload's bytes are."""
@@ -74,7 +75,7 @@ class Quarantine:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            self._sync_folder()
+            flush_folder(self._folder)
 
     def remove(self, upload_id: str) -> None:
         """Remove an upload's bytes. Idempotent."""
@@ -100,13 +101,6 @@ class Quarantine:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             if self._folder.stat().st_mode & 0o077:
                 self._folder.chmod(0o700)
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 class Appending:

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import set_up, sign_in
 from tests.servers.console import ConsoleProcess
+from tests.servers.processes import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -47,8 +48,8 @@ def test_a_link_is_made_opened_signed_out_and_revoked(chromium: Browser, shared:
         with opened.expect_download() as download:
             opened.get_by_role("button", name="Download").click()
         assert Path(download.value.path()).read_bytes() == CONTENT
-        page.goto(f"{shared.address}/links")
-        assert page.get_by_text("1 of 1").is_visible()
+        # The browser has its file a moment before the console has recorded that it was sent.
+        wait_until(lambda: _is_used_up(page, shared), seconds=20, what="the use recorded")
         refused = opened.goto(url)
         assert refused is not None
         assert refused.status == 410
@@ -66,3 +67,8 @@ def test_a_link_is_made_opened_signed_out_and_revoked(chromium: Browser, shared:
         assert gone.status == 410
         stranger.close()
         phone.close()
+
+
+def _is_used_up(page: Page, shared: ConsoleProcess) -> bool:
+    page.goto(f"{shared.address}/links")
+    return page.get_by_text("1 of 1").is_visible()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from markupsafe import Markup
 
@@ -226,15 +227,20 @@ def shares(rows: Sequence[tuple[str, float | None]], unit: Unit) -> tuple[Small,
 
 
 def strip(cells: Sequence[str], label: str) -> Small:
-    """A cell for each period: ``up``, ``slow``, ``down`` or ``none``; anything else is drawn as ``none``.
-    Height says it as well as colour."""
-    step = 100 / max(len(cells), 1)
-    drawn = ""
-    for i, cell in enumerate(cells):
+    """A cell for each period: ``up``, ``slow``, ``down``, else ``none``. Height says it as well as colour."""
+    places, width = _strip_places(len(cells))
+    drawn = []
+    for x, cell in zip(places, cells, strict=True):
         kind, high = STRIP_CLASSES.get(cell, STRIP_CLASSES["none"])
-        place = f'x="{_n(i * step)}" y="{100 - high}" width="{_n(step * 0.68)}"'
-        drawn += f'<rect class="{kind}" {place} height="{high}"/>'
-    return Small(_markup(drawn), label)
+        drawn.append(f'<rect class="{kind}" x="{x}" y="{100 - high}" width="{width}" height="{high}"/>')
+    return Small(_markup("".join(drawn)), label)
+
+
+@lru_cache(maxsize=16)
+def _strip_places(count: int) -> tuple[tuple[str, ...], str]:
+    """Where the cells of a strip begin, and how wide they are: the same for every backend of a page."""
+    step = 100 / max(count, 1)
+    return tuple(_n(i * step) for i in range(count)), _n(step * 0.68)
 
 
 def spark(values: Sequence[float | None], label: str) -> Small | None:
@@ -256,9 +262,6 @@ def spark(values: Sequence[float | None], label: str) -> Small | None:
         ),
         label,
     )
-
-
-# ---------------------------------------------------------------------------------------------------- parts
 
 
 def _thinned(series: Series, times: Sequence[float]) -> tuple[Series, list[float]]:

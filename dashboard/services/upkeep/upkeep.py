@@ -72,7 +72,8 @@ class Upkeep:
         self._settings = settings
         self._database = database
         self._lock = threading.Lock()
-        self._disks: tuple[float, tuple[str, ...], tuple[DiskSpace, ...]] = (-_KEPT_SECONDS, (), ())
+        # One page asks for all folders and for that of the databases alone.
+        self._disks: dict[tuple[str, ...], tuple[float, tuple[DiskSpace, ...]]] = {}
 
     def key_since(self) -> float | None:
         """When the key was last rotated or, before that, made with the first user; None before setup."""
@@ -106,12 +107,13 @@ class Upkeep:
                 folders[backend.name] = f"/{where.path.strip('/')}"
         names = tuple(folders)
         with self._lock:
-            at, known, disks = self._disks
-            if known == names and time.monotonic() - at < _KEPT_SECONDS:
-                return disks
+            now = time.monotonic()
+            self._disks = {key: kept for key, kept in self._disks.items() if now - kept[0] < _KEPT_SECONDS}
+            if names in self._disks:
+                return self._disks[names][1]
         found = _measure(folders)
         with self._lock:
-            self._disks = time.monotonic(), names, found
+            self._disks[names] = time.monotonic(), found
         return found
 
     def databases(self) -> tuple[DatabaseFile, ...]:

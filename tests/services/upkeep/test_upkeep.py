@@ -66,3 +66,16 @@ def test_a_damaged_database_is_recognized(tmp_path: Path) -> None:
     damaged.write_bytes(b"not a database at all" * 100)
     assert "not a database" in module._damage(damaged)
     assert module._damage(tmp_path / "missing.db")
+
+
+def test_each_choice_of_folders_is_measured_once_in_half_a_minute(
+    console: ServiceConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+    monkeypatch.setattr(module, "_measure", lambda folders: measured.append(folders) or ())
+    backends = console.services.backends.list()
+    # A page asks for both, and must not throw the one away for the other.
+    for _ in range(3):
+        console.services.upkeep.disks(backends)
+        console.services.upkeep.disks(())
+    assert len(measured) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,7 +38,14 @@ class FilePath:
         return f"{self.backend}:{self.key}"
 
 
-class FilePathType(click.ParamType[FilePath]):
+if TYPE_CHECKING:
+    _Type = click.ParamType[FilePath]
+else:
+    # The oldest click that is accepted knows no type parameter at run time.
+    _Type = click.ParamType
+
+
+class FilePathType(_Type):
     """``BACKEND:KEY`` on a command line. A key may contain colons."""
 
     name = "path"

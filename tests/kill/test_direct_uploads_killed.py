@@ -6,7 +6,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from dashboard.services.services import Services
 from dashboard.storage.driver import Driver
 from tests.kill.direct_uploader import content_of, upload_directly_until_killed
 from tests.kill.test_uploads import catalogued, waiting
+from tests.kill.uploader import kill_and_collect
 from tests.servers.processes import wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_s3, composed, running
@@ -44,16 +44,7 @@ def kill_one(instance: Path, first: int, noise: random.Random) -> set[str]:
     assert here.recv() == ""
     process.join(noise.choice((0.1, 0.5, 1.5)) * noise.random())
     assert process.exitcode is None, "it has ended by itself"
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    names = set()
-    while here.poll():
-        try:
-            names.add(here.recv())
-        except EOFError:
-            break
-    return names
+    return kill_and_collect(process, here)
 
 
 def keys(driver: Driver) -> set[str]:

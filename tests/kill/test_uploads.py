@@ -7,7 +7,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from dashboard.models.catalogue import files
 from dashboard.models.catalogue import uploads as table
 from dashboard.services.files.receiving.upload_rows import WAITING, UploadState
 from dashboard.services.services import Services
-from tests.kill.uploader import content_of, is_infected, upload_until_killed
+from tests.kill.uploader import content_of, is_infected, kill_and_collect, upload_until_killed
 from tests.servers.clamd import scan_stream, scripted_clamd
 from tests.servers.processes import wait_until
 from tests.services.composed import composed, running
@@ -70,15 +69,7 @@ def kill_one(instance: Attacked, first: int, noise: random.Random) -> tuple[set[
     assert process.exitcode is None, "it has ended by itself"
     assert process.pid is not None
     started = descendants(process.pid)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    names = set()
-    while here.poll():
-        try:
-            names.add(here.recv())
-        except EOFError:
-            break
-    return names, started
+    return kill_and_collect(process, here), started
 
 
 def descendants(pid: int) -> set[int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+import signal
 import threading
 from functools import cache
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from PIL import Image
@@ -79,3 +82,17 @@ def _send(services: Services, upload: UploadInfo, acknowledged: Connection) -> N
             raise
     else:
         acknowledged.send(upload.name)
+
+
+def kill_and_collect(process: BaseProcess, acknowledged: Connection) -> set[str]:
+    """Kill an uploading process with ``kill -9``; the names that it had acknowledged by then."""
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    names = set()
+    while acknowledged.poll():
+        try:
+            names.add(acknowledged.recv())
+        except EOFError:
+            break
+    return names

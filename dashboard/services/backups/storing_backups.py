@@ -61,12 +61,12 @@ class BackupStore:
                 for name in DATABASES:
                     (folder / name).unlink()
                 verify_archive(archive)
-                digest = sha256_of(archive, stop)
+                size, digest = archive.stat().st_size, sha256_of(archive, stop)
                 if row.backend:
                     self._send(row, archive, digest, stop)
                 else:
                     self._keep(row, archive)
-                return (archive if row.backend else self._local(row)).stat().st_size, digest
+                return size, digest
         except InterruptedError:
             raise
         except (OSError, sqlite3.Error) as error:

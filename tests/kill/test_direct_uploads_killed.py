@@ -73,7 +73,8 @@ def survive(instance: Path, kills: int, seed: int) -> tuple[int, int]:
         with running(services):
             wait_until(lambda: not waiting(services), seconds=120, what="all uploads have ended")
         seen = check_visible(services)
-        assert finished <= seen, "nothing finished is lost"
+        rows = [row for row in services.uploads.list(OPERATOR) if row.name in finished - seen]
+        assert finished <= seen, f"nothing finished is lost: {rows}"
         assert {key for key in catalogued(services) if key.startswith("direct-")} == seen
         with services.database.work_write() as connection:
             connection.execute(update(table).values(expires_at=0.0))

@@ -74,7 +74,8 @@ def run_web(arguments: Sequence[str]) -> None:
         # The parent ends this process; if it exited by itself, that would look like a crash.
         stop.wait()
         return
-    from dashboard.web import context, large_bodies, server
+    from dashboard.web import context, server
+    from dashboard.web.receiving import large_bodies
 
     with app.app_context():
         services = context.services()
@@ -89,6 +90,7 @@ def run_web(arguments: Sequence[str]) -> None:
             behind_proxy=settings.trusted_proxies > 0,
             ready=lambda: _tell_parent(READY),
             takes_large_body=large_bodies.LargeBodies(app, services),
+            words_refusals=True,
         )
     finally:
         services.close()

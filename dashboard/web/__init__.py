@@ -27,6 +27,7 @@ from dashboard.web import (
 )
 from dashboard.web.api import tus, v1
 from dashboard.web.files import file_routes, link_routes, zip_routes
+from dashboard.web.receiving import refusals
 
 if TYPE_CHECKING:
     from dashboard.services.services import Services
@@ -55,6 +56,7 @@ def register(app: Flask, services: Services) -> None:
     headers.install(app, secure_cookies=services.settings.secure_cookies)
     hosts.install(app, services.live)
     guards.install(app)
+    refusals.install(app)
     sessions.install(app)
     tus.install(app)
     csrf.install(app)

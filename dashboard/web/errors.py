@@ -73,7 +73,7 @@ _BY_STATUS: Mapping[int, _Message] = MappingProxyType(
             "not_found", "There is no page at this address.", "Check the address, or start at the overview."
         ),
         405: _Message("unsupported", "This address cannot be used this way.", "Use the buttons on the page."),
-        413: _Message("full", "That is larger than this console accepts.", "Send less at once."),
+        413: _Message("over_limit", "That is larger than this console accepts.", "Send less at once."),
         429: _Message("throttled", "Too many attempts.", "Wait a few minutes and try again."),
     }
 )

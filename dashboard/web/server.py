@@ -13,20 +13,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.buffers import ReadOnlyFileBasedBuffer
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 from dashboard.jobs.stop_signal import StopSignal
 from dashboard.services.people import throttle
 from dashboard.web.files.bodies import BODY_WRAPPER, Body
+from dashboard.web.receiving import refusals
 
 THREADS = 16
 MAX_CONNECTIONS = 512
@@ -70,11 +69,12 @@ def run(
     behind_proxy: bool,
     ready: Callable[[], None],
     takes_large_body: Callable[[str, str, Mapping[str, str]], bool] = lambda *_: False,
+    words_refusals: bool = False,
 ) -> None:
     """Serve on bound sockets until ``stop`` is readable, then finish open requests.
 
     ``takes_large_body``: called with method, path and headers of a request that announces a body larger than
-    a form, before any of it is received.
+    a form, before any of it is received. ``words_refusals``: ``application`` has :mod:`refusals` installed.
     """
     connections: dict[int, Any] = {}
     dispatcher = ThreadedTaskDispatcher()
@@ -92,6 +92,7 @@ def run(
         clear_untrusted_proxy_headers=not behind_proxy,
     )
     settings.takes_large_body = takes_large_body
+    settings.words_refusals = words_refusals
     settings.for_large_bodies = copy.copy(settings)
     settings.for_large_bodies.max_request_body_size = MAX_LARGE_BYTES
     for each in sockets:
@@ -143,20 +144,6 @@ class _StopWatch(wasyncore.file_dispatcher):  # type: ignore[misc]  # waitress s
         self.close()
 
 
-class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress ships no types
-    """A request, which may have a larger body if its headers allow that."""
-
-    adj: Any
-    is_large = False
-
-    def parse_header(self, header_plus: bytes) -> None:
-        """Parse everything before the body, and decide how large that may be."""
-        super().parse_header(header_plus)
-        large = self.chunked or self.content_length >= self.adj.max_request_body_size
-        if large and self.adj.takes_large_body(self.command, self.path, self.headers):
-            self.adj, self.is_large = self.adj.for_large_bodies, True
-
-
 class _BodyBuffer(ReadOnlyFileBasedBuffer):  # type: ignore[misc]  # waitress ships no types
     """A body as the server's file wrapper: the loop sends it, and no thread waits for the client."""
 
@@ -204,11 +191,12 @@ class _Task(WSGITask):  # type: ignore[misc]  # waitress ships no types
             self.channel.server.pull_trigger()
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
+class _Channel(refusals.LingeringChannel):
     """One connection, and since when it has been waiting for the client."""
 
     task_class = _Task
-    parser_class = _Parser
+    error_task_class = partial(refusals.task_for, _Task)
+    parser_class = refusals.RequestParser
     receiving_since = 0.0
     received_before = (0, 0.0)
     sent = 0
@@ -353,7 +341,7 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
     def maintenance(self, now: float) -> None:
         """Close overdue connections, those with a response that nobody reads included."""
         for channel in list(self.active_channels.values()):
-            if channel.is_overdue(now):
+            if channel.lingers_too_long(now) or channel.is_overdue(now):
                 channel.handle_close()
 
 

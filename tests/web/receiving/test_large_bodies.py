@@ -9,7 +9,7 @@ import pytest
 
 from dashboard.services.permissions import Actor, Role
 from dashboard.web import server
-from dashboard.web.large_bodies import LargeBodies
+from dashboard.web.receiving.large_bodies import LargeBodies
 from tests.web.conftest import ADMIN, WebConsole
 from tests.web.test_server import answers, closed, serving, short
 

@@ -62,7 +62,7 @@ VENDORS = {
     "pypdfium2": {"media/decoding/pdf.py"},
     "argon2": {"services/people/passwords.py"},
     "segno": {"web/admin/settings/qr.py"},
-    "waitress": {"web/server.py"},
+    "waitress": {"web/server.py", "web/receiving/refusals.py"},
 }
 
 # Files of under 60 lines, and why they are no part of their neighbours. A pattern covers files of one kind.

@@ -92,7 +92,8 @@ def survive(instance: Path, kills: int, seed: int) -> tuple[int, int]:
 
 @pytest.mark.torture
 @pytest.mark.timeout(900)
-def test_a_hundred_kills(instance: Path) -> None:
-    finished, stored = survive(instance, 100, seed=5)
+@pytest.mark.parametrize("seed", [1, 5])
+def test_a_hundred_kills(instance: Path, seed: int) -> None:
+    finished, stored = survive(instance, 100, seed)
     assert finished > 10
     print(f"{finished} direct uploads finished and {stored} stored through 100 kills")

@@ -20,7 +20,7 @@ from dashboard.models.catalogue import uploads as table
 from dashboard.services.backends.values import Draft
 from dashboard.services.files.bucket_uploads import MAX_SECONDS, PartAddress
 from dashboard.services.files.receiving import bucket_parts
-from dashboard.services.files.receiving.bucket_parts import PART_BYTES, plan_parts
+from dashboard.services.files.receiving.bucket_parts import PART_BYTES, BucketParts, plan_parts
 from dashboard.services.files.receiving.new_uploads import NewUpload
 from dashboard.services.files.receiving.upload_rows import UploadInfo, UploadState
 from dashboard.services.services import Services
@@ -308,6 +308,35 @@ def test_a_part_that_was_sent_twice(console: Services) -> None:
     error = refused(lambda: finish(console, other, {2: etag}))
     assert (error.kind, "more than once" in error.reason) == (Kind.CONFLICT, True)
     console.uploads.terminate(OPERATOR, other.id)
+
+
+def test_a_repeated_part_that_arrives_after_the_end(console: Services) -> None:
+    """A request that its client gave up and repeated may be carried out last; servers list both."""
+    upload = begin(console)
+    first, last = addresses(console, upload)
+    put(first, FILE[:PART])
+    put(last, FILE[PART:])
+    finish(console, upload)
+    assert put(first, FILE[:PART]).status == 200
+    assert len(console.uploads.processing.parts.sent(upload)) == 3, "this server lists both"
+    ended = process(console, upload.id)
+    assert (ended.state, ended.sha256) == (UploadState.DONE, hashlib.sha256(FILE).hexdigest())
+
+
+def test_a_list_of_parts_that_is_cut_short_is_read_again(
+    console: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is completing the upload for a process that was killed may list half of it."""
+    upload = begin(console)
+    for address, data in zip(addresses(console, upload), (FILE[:PART], FILE[PART:]), strict=True):
+        put(address, data)
+    finish(console, upload)
+    whole = BucketParts.sent
+    monkeypatch.setattr(BucketParts, "sent", lambda parts, each: whole(parts, each)[1:])
+    waiting = process(console, upload.id)
+    assert (waiting.state, waiting.details["tries"]) == (UploadState.CHECKING, 1)
+    monkeypatch.setattr(BucketParts, "sent", whole)
+    assert process(console, upload.id).sha256 == hashlib.sha256(FILE).hexdigest()
 
 
 def test_a_part_of_another_size(console: Services) -> None:

@@ -85,8 +85,8 @@ def is_in_bucket(upload: UploadInfo) -> bool:
 
 
 def digest_of(parts: Iterable[SentPart]) -> str:
-    """What tells one set of parts from another."""
-    lines = "".join(f"{part.number} {part.size} {part.etag}\n" for part in parts)
+    """What tells one set of parts from another. The same part listed twice counts once."""
+    lines = "".join(f"{part.number} {part.size} {part.etag}\n" for part in _distinct(parts))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -201,6 +201,15 @@ class BucketParts:
         except NotFound:
             # Complete already, or gone; the caller looks.
             return
+        listed, count = len({part.number for part in parts}), plan_of(upload).count
+        if listed < count:
+            # As of a server that is completing it for a process that was killed meanwhile: to be tried again.
+            raise StowageError(
+                Kind.CHANGED,
+                f"The bucket lists {listed:,} of the {count:,} parts of this upload.",
+                operation="upload",
+                remedy="It is tried again.",
+            )
         if digest_of(parts) != about(upload).get("parts"):
             raise StowageError(
                 Kind.CONFLICT,
@@ -208,7 +217,8 @@ class BucketParts:
                 operation="upload",
                 remedy="Upload the file again.",
             )
-        self._of(upload).finish_parts(_key(upload), _id(upload), [(part.number, part.etag) for part in parts])
+        pairs = [(part.number, part.etag) for part in _distinct(parts)]
+        self._of(upload).finish_parts(_key(upload), _id(upload), pairs)
 
     def _of(self, upload: UploadInfo) -> _Bucket:
         name = self._backends.name_of(upload.backend_id)
@@ -228,6 +238,12 @@ class BucketParts:
                 "upload", "Files of this backend are not stored as they are sent, but compressed."
             )
         return bucket
+
+
+def _distinct(parts: Iterable[SentPart]) -> tuple[SentPart, ...]:
+    # A request that its client gave up, and repeated, may still arrive after the upload was finished. Some
+    # servers then list the part twice; the content is the same.
+    return tuple(dict.fromkeys(parts))
 
 
 def gone_error() -> StowageError:

@@ -1,0 +1,96 @@
+"""Schedules: of recurring jobs, and of copies of one backend to another."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+
+
+def upgrade() -> None:
+    _create_schedules()
+
+
+def _create_schedules() -> None:
+    op.create_table(
+        "job_timings",
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("timing", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("kind", name=op.f("pk_job_timings")),
+    )
+    op.create_table(
+        "copy_schedules",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("source", sa.String(length=63), nullable=False),
+        sa.Column("source_id", sa.Integer(), nullable=True),
+        sa.Column("destination", sa.String(length=63), nullable=False),
+        sa.Column("destination_id", sa.Integer(), nullable=True),
+        sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("keep_days", sa.Integer(), nullable=False),
+        sa.Column("timing", sa.String(length=32), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("next_run", sa.Double(), nullable=False),
+        sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        *(
+            sa.ForeignKeyConstraint(
+                [column],
+                ["backends.id"],
+                name=op.f(f"fk_copy_schedules_{column}_backends"),
+                ondelete="SET NULL",
+            )
+            for column in ("source_id", "destination_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_copy_schedules")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_copy_schedules_next_run"), "copy_schedules", ["next_run"], unique=False)
+    op.create_table(
+        "copy_runs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("schedule_id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("due_at", sa.Double(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("migration_id", sa.Integer(), nullable=True),
+        sa.Column("destination_id", sa.Integer(), nullable=True),
+        sa.Column("kept_in", sa.String(length=64), nullable=False),
+        sa.Column("keep_until", sa.Double(), nullable=True),
+        sa.Column("swept_at", sa.Double(), nullable=True),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("message", sa.String(), nullable=False),
+        sa.Column("remedy", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["migration_id"],
+            ["migrations.id"],
+            name=op.f("fk_copy_runs_migration_id_migrations"),
+            ondelete="SET NULL",
+        ),
+        sa.ForeignKeyConstraint(
+            ["destination_id"],
+            ["backends.id"],
+            name=op.f("fk_copy_runs_destination_id_backends"),
+            ondelete="SET NULL",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_copy_runs")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_copy_runs_schedule", "copy_runs", ["schedule_id", "id"], unique=False)
+    op.create_table(
+        "probe_objects",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["backend_id"],
+            ["backends.id"],
+            name=op.f("fk_probe_objects_backend_id_backends"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_probe_objects")),
+    )
+    op.create_index(op.f("ix_probe_objects_backend_id"), "probe_objects", ["backend_id"], unique=False)

@@ -11,6 +11,8 @@ down_revision = "0010"
 
 def upgrade() -> None:
     _create_schedules()
+    _create_copy_runs()
+    _create_probe_objects()
 
 
 def _create_schedules() -> None:
@@ -48,6 +50,9 @@ def _create_schedules() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_copy_schedules_next_run"), "copy_schedules", ["next_run"], unique=False)
+
+
+def _create_copy_runs() -> None:
     op.create_table(
         "copy_runs",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -80,6 +85,9 @@ def _create_schedules() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_copy_runs_schedule", "copy_runs", ["schedule_id", "id"], unique=False)
+
+
+def _create_probe_objects() -> None:
     op.create_table(
         "probe_objects",
         sa.Column("key", sa.String(length=64), nullable=False),

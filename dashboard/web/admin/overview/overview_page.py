@@ -8,11 +8,12 @@ from flask import request, session, url_for
 from werkzeug.wrappers import Response
 
 from dashboard.migration.types import Progress, State
+from dashboard.services.attention.causes import Cause, CauseKind, Facts, causes
+from dashboard.services.attention.causes import Page as CausePage
 from dashboard.services.backends.values import BackendInfo
 from dashboard.services.history.history_values import Totals
 from dashboard.services.permissions import Permission
 from dashboard.web import charts
-from dashboard.web.admin.overview.causes import SHOWN, Facts, causes
 from dashboard.web.admin.page import MenuItem, Page, route, see_other
 from dashboard.web.admin.progress_view import badge, by_bytes, by_objects, is_active
 from dashboard.web.admin.recent import recent_migrations
@@ -25,9 +26,17 @@ CARDS = 30
 """Backends shown here; the list of backends shows all of them."""
 PERIODS = {"30": "30 d", "90": "90 d", "365": "1 y"}
 RECENT = 5
+SHOWN = 4
+"""Causes before “3 more”."""
 MAX_DISMISSED = 30
 """Dismissed rows that a browser remembers; then the oldest is shown again."""
 
+_PAGES = {
+    CausePage.BACKENDS: "backends.index",
+    CausePage.KEYS: "keys.index",
+    CausePage.BACKUPS: "backups.index",
+    CausePage.HEALTH: "health_page.index",
+}
 _DISMISSED = "dismissed"
 _DAY = 86_400
 
@@ -75,6 +84,20 @@ def _dismissed() -> list[str]:
     return [each for each in known if isinstance(each, str)] if isinstance(known, list) else []
 
 
+def _url_of(cause: Cause) -> str:
+    match cause.page:
+        case CausePage.BACKEND if cause.kind in (CauseKind.BACKEND_DOWN, CauseKind.BACKEND_IMPAIRED):
+            return url_for("backends.show", name=cause.subject, _anchor="test")
+        case CausePage.BACKEND:
+            return url_for("backends.show", name=cause.subject)
+        case CausePage.MIGRATION:
+            return url_for("migrations.show", id=cause.subject)
+        case CausePage.DISKS:
+            return url_for("overview.index", _anchor="disks")
+        case _:
+            return url_for(_PAGES[cause.page])
+
+
 def _facts(migrations: tuple[Progress, ...]) -> dict[str, Any]:
     summary = services().backends.summary()
     backends = services().backends.list(limit=CARDS)
@@ -107,6 +130,7 @@ def _facts(migrations: tuple[Progress, ...]) -> dict[str, Any]:
         "recent": [p for p in migrations if p.state.final][:RECENT],
         "counting": [backend for backend in backends if backend.status.counting],
         "causes": shown,
+        "url_of": _url_of,
         "first": shown[:SHOWN],
         "more": shown[SHOWN:],
         "dismissed": len(every) - len(shown),

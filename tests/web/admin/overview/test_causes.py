@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from dashboard.migration.types import Spec, State
+from dashboard.services.attention.causes import Cause, Facts, causes
 from dashboard.services.backends.status import Badge
 from dashboard.services.backends.values import BackendInfo, Draft, Summary
 from dashboard.services.fallback.write_back import Backlog
 from dashboard.services.files.fallback_reads import FallbackReadCount
 from dashboard.services.permissions import Actor, Role
 from dashboard.services.upkeep.upkeep import DiskSpace
-from dashboard.web.admin.overview.causes import Cause, Facts, causes
 from tests.web.conftest import ADMIN, Browser, WebConsole
 
 ACTOR = Actor(ADMIN, Role.ADMIN, "web")
@@ -98,7 +98,7 @@ def test_disks_key_backup_and_runner_are_told_with_what_to_do(backend: BackendIn
         "The last backup of the configuration is 100 days old",
     ]
     assert "enough for about 20 days at the present growth" in found[0].text
-    assert all(cause.action and cause.url for cause in found)
+    assert all(cause.action and cause.page for cause in found)
 
 
 def test_a_dismissed_row_returns_when_it_says_something_else(backend: BackendInfo) -> None:

@@ -1,4 +1,6 @@
-"""What needs attention, one row for each cause: what is wrong, since when, what to do. Pure.
+"""What needs attention, one entry for each cause: what is wrong, since when, what to do. Pure.
+
+The Overview shows them, and notifications are told from them.
 
 What follows from a cause is told beneath it and nowhere else: a migration that stopped because its
 destination is down is no second row. Worst first.
@@ -11,8 +13,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-from flask import url_for
+from enum import StrEnum
 
 from dashboard.migration.types import Outcome, Progress, State
 from dashboard.services.backends.backends import BackendInfo
@@ -24,25 +25,55 @@ from dashboard.services.upkeep.upkeep import FULL, KEY_DAYS, NEARLY_FULL, DiskSp
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 
 FORGOTTEN_AFTER = 7 * 86_400
-SHOWN = 4
-"""Rows before “3 more”."""
 MAX_FOLLOWS = 8
 
 _RANK = {"bad": 0, "warn": 1, "info": 2}
 _DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
 
 
+class CauseKind(StrEnum):
+    """What is wrong, without saying where."""
+
+    BACKEND_DOWN = "backend_down"
+    BACKEND_IMPAIRED = "backend_impaired"
+    """It answers, but slowly, only for reading, or with errors."""
+    OTHER_BACKENDS = "other_backends"
+    DISK_FULL = "disk_full"
+    KEY_ROTATION = "key_rotation"
+    BACKUP_OVERDUE = "backup_overdue"
+    RUNNER = "runner"
+    MIGRATION_PAUSED = "migration_paused"
+    MIGRATION_FAILED = "migration_failed"
+    OBJECTS_FAILED = "objects_failed"
+    WAITING_WRITES = "waiting_writes"
+    FALLBACK_READS = "fallback_reads"
+
+
+class Page(StrEnum):
+    """Where to look; the subject of the first two is a backend's name and a migration's number."""
+
+    BACKEND = "backend"
+    MIGRATION = "migration"
+    BACKENDS = "backends"
+    DISKS = "disks"
+    KEYS = "keys"
+    BACKUPS = "backups"
+    HEALTH = "health"
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One row. ``key`` tells it from others; ``mark`` changes with what it says, so that a dismissed row
-    comes back when it is another one."""
+    """One cause. ``key`` tells it from others; ``mark`` changes with what it says, so that a dismissed row
+    comes back when it is another one. ``action`` words the link to ``page`` of ``subject``."""
 
+    kind: CauseKind
     key: str
     tone: str
     title: str
     text: str
     action: str
-    url: str
+    page: Page
+    subject: str = ""
     since: float | None = None
     follows: tuple[str, ...] = ()
 
@@ -93,12 +124,13 @@ def causes(facts: Facts) -> tuple[Cause, ...]:
     others = facts.backends.failing - len(facts.backends.worst)
     if others > 0:
         rows["others"] = Cause(
+            CauseKind.OTHER_BACKENDS,
             "others",
             "warn",
             f"{others:,} more {'backend is' if others == 1 else 'backends are'} not healthy",
             "They are marked in the list of backends.",
             "See the backends",
-            url_for("backends.index"),
+            Page.BACKENDS,
         )
     return tuple(sorted(rows.values(), key=lambda cause: _RANK[cause.tone]))
 
@@ -120,8 +152,9 @@ def _of_backend(backend: BackendInfo, since: float | None) -> Cause:
         "read_only": (f"{backend.name} cannot be written to", "bad" if backend.active else "warn"),
     }.get(status.badge, (f"{backend.name} does not work as it should", "warn"))
     text = " ".join(part for part in (status.message, status.remedy) if part)
-    url = url_for("backends.show", name=backend.name, _anchor="test")
-    return Cause(f"backend:{backend.name}", tone, title, text, "See the check", url, since)
+    kind = CauseKind.BACKEND_DOWN if status.badge == "down" else CauseKind.BACKEND_IMPAIRED
+    key = f"backend:{backend.name}"
+    return Cause(kind, key, tone, title, text, "See the check", Page.BACKEND, backend.name, since)
 
 
 def _of_disks(facts: Facts) -> list[Cause]:
@@ -133,12 +166,13 @@ def _of_disks(facts: Facts) -> list[Cause]:
         days = f", enough for about {disk.free / grows:.0f} days at the present growth" if grows >= 1 else ""
         found.append(
             Cause(
+                CauseKind.DISK_FULL,
                 f"disk:{disk.path}",
                 "bad" if disk.used >= FULL else "warn",
                 f"The disk of {disk.name} is {disk.used * 100:.0f} % full",
                 f"{size(disk.free)} are free at {disk.path}{days}. Free some space, or move files elsewhere.",
                 "See the disks",
-                url_for("overview.index", _anchor="disks"),
+                Page.DISKS,
             )
         )
     return found
@@ -149,17 +183,22 @@ def _of_upkeep(facts: Facts) -> list[Cause]:
     if facts.key_since is not None and (days := (now - facts.key_since) / 86_400) > KEY_DAYS:
         found.append(
             Cause(
-                "key", "info", "The key should be rotated",
+                CauseKind.KEY_ROTATION,
+                "key",
+                "info",
+                "The key should be rotated",
                 f"It is {days:.0f} days old; every {KEY_DAYS} days is usual. You get a new recovery key.",
-                "Rotate the key", url_for("keys.index"),
+                "Rotate the key",
+                Page.KEYS,
             )
-        )  # fmt: skip
+        )
     if facts.backup_due_since is not None:
         title = "The configuration was never backed up"
         if facts.backup_at is not None:
             title = f"The last backup of the configuration is {(now - facts.backup_at) / 86_400:.0f} days old"
         text = "Set a schedule, and keep the recovery key somewhere else."
-        found.append(Cause("backup", "info", title, text, "See the backups", url_for("backups.index")))
+        kind = CauseKind.BACKUP_OVERDUE
+        found.append(Cause(kind, "backup", "info", title, text, "See the backups", Page.BACKUPS))
     return found
 
 
@@ -169,43 +208,50 @@ def _of_runner(facts: Facts) -> list[Cause]:
         return []
     text = "Start “stowage run” again. Checks, counts and migrations then resume where they stopped."
     follows = (f"{waiting} {'migration waits' if waiting == 1 else 'migrations wait'}",) if waiting else ()
-    url = url_for("health_page.index")
-    tone = "bad" if waiting else "warn"
-    return [Cause("runner", tone, "No runner is running", text, "See the health", url, follows=follows)]
+    tone, title = "bad" if waiting else "warn", "No runner is running"
+    return [
+        Cause(CauseKind.RUNNER, "runner", tone, title, text, "See the health", Page.HEALTH, follows=follows)
+    ]
 
 
 def _of_fallback_reads(count: FallbackReadCount) -> Cause:
     reads = "1 read" if count.reads == 1 else f"{count.reads:,} reads"
     return Cause(
+        CauseKind.FALLBACK_READS,
         f"reads:{count.home}:{count.served_by}",
         "info",
         f"{count.served_by} answered {reads} of {count.home} since yesterday",
         f"{count.home} did not have these files or was unavailable.",
         "See the backend",
-        url_for("backends.show", name=count.home),
+        Page.BACKEND,
+        count.home,
     )
 
 
 def _of_backlog(backlog: Backlog) -> list[Cause]:
     """Objects that were written to another backend while this one was unavailable."""
-    home, page = backlog.home, url_for("backends.show", name=backlog.home)
-    at, found = f"{home}:{backlog.stand_in}", []
+    home, at, found = backlog.home, f"{backlog.home}:{backlog.stand_in}", list[Cause]()
+
+    def add(name: str, tone: str, title: str, text: str, action: str) -> None:
+        cause = Cause(CauseKind.WAITING_WRITES, f"{name}:{at}", tone, title, text, action, Page.BACKEND, home)
+        found.append(cause)
+
     if backlog.waiting:
         objects = "1 object waits" if backlog.waiting == 1 else f"{backlog.waiting:,} objects wait"
         title = f"{objects} in {backlog.stand_in} to be written back to {home}"
         text = f"They are stored there until {home} is available again."
-        found.append(Cause(f"waiting:{at}", "warn", title, text, "See the check", page))
+        add("waiting", "warn", title, text, "See the check")
     if backlog.overtaken:
         text = (
             f"They were written while {home} was unavailable, but {home} now has objects with the same keys "
             f"that may be newer. Both are kept; the others are in {backlog.stand_in} under “{FOLDER}”."
         )
         title = f"Objects for {home} were overtaken: {backlog.overtaken:,}"
-        found.append(Cause(f"overtaken:{at}", "warn", title, text, "See the backend", page))
+        add("overtaken", "warn", title, text, "See the backend")
     if backlog.lost:
         text = f"They are missing or damaged in {backlog.stand_in}, where they were stored."
         title = f"Objects waiting for {home} were lost: {backlog.lost:,}"
-        found.append(Cause(f"lost:{at}", "bad", title, text, "See the backend", page))
+        add("lost", "bad", title, text, "See the backend")
     return found
 
 
@@ -219,18 +265,30 @@ def _latest(migrations: Sequence[Progress]) -> list[Progress]:
 
 def _of_migration(p: Progress) -> Cause | None:
     """A plan that waits for its owner is no trouble: it stands under what is running."""
-    pair, key = f"{p.source} → {p.destination}", f"migration:{p.id}"
-    page = url_for("migrations.show", id=p.id)
-    why = f"{p.message} {p.remedy}".strip()
+    pair, why = f"{p.source} → {p.destination}", f"{p.message} {p.remedy}".strip()
+
+    def cause(
+        kind: CauseKind, tone: str, title: str, *, text: str, action: str, since: float | None = None
+    ) -> Cause:
+        return Cause(kind, f"migration:{p.id}", tone, title, text, action, Page.MIGRATION, str(p.id), since)
+
     if p.state is State.PAUSED and p.message:
-        return Cause(key, "warn", f"{pair} is paused", why, "See it", page)
+        return cause(CauseKind.MIGRATION_PAUSED, "warn", f"{pair} is paused", text=why, action="See it")
     if time.time() - (p.finished_at or time.time()) > FORGOTTEN_AFTER:
         return None
     if p.state is State.FAILED:
-        return Cause(key, "bad", f"{pair} stopped", why, "See why", page, p.finished_at)
+        return cause(
+            CauseKind.MIGRATION_FAILED,
+            "bad",
+            f"{pair} stopped",
+            text=why,
+            action="See why",
+            since=p.finished_at,
+        )
     if p.outcome is Outcome.WITH_ERRORS:
         count = p.counters.failed
         objects = "object" if count == 1 else "objects"
         title, text = f"{count:,} {objects} failed in {pair}", "Its page has the reasons, and can retry them."
-        return Cause(key, "warn", title, text, f"See the {count:,} {objects}", page, p.finished_at)
+        action = f"See the {count:,} {objects}"
+        return cause(CauseKind.OBJECTS_FAILED, "warn", title, text=text, action=action, since=p.finished_at)
     return None

@@ -9,10 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 from bench import corpus, report
+from bench.floor import ENGINE, LOOP
 from bench.session import ROUTES, Result, Session, WrongCopy
-from bench.tools import TOOLS
+from bench.tools import TOOLS as PEERS
 from tests.servers.seaweedfs import SeaweedFS
 
+TOOLS = (LOOP, ENGINE, *PEERS)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -72,7 +74,8 @@ def _print(result: Result) -> None:
     run = result.measured
     print(
         f"round {result.round}  {result.corpus:5}  {result.route:11}  {result.tool:7}  {run.wall:6.2f} s  "
-        f"{run.cpu:6.2f} s CPU  {run.peak / 2**20:5.0f} MiB  {run.server_cpu:6.2f} s server CPU  "
+        f"{run.cpu:6.2f} s CPU  {run.switches / 1000:5.1f} k switches  "
+        f"{run.peak / 2**20:5.0f} MiB  {run.server_cpu:6.2f} s server CPU  "
         f"{run.elsewhere:5.2f} s elsewhere",
         file=sys.stderr,
         flush=True,

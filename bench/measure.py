@@ -22,6 +22,7 @@ class Measured:
 
     ``cpu`` is user and system time of the client's process tree. ``peak`` is the largest sum of resident
     memory over the tree that a sample saw; pages shared between processes count once for each.
+    ``switches`` is how often one of the client's threads waited for something (voluntary context switches).
     ``elsewhere`` is CPU time spent meanwhile by everything but the client and the server: the
     noise (and the sampler, about 0.02 s per second). ``flush`` is how long the machine then took to bring
     everything to disk: what a client that does not flush leaves for later.
@@ -29,6 +30,7 @@ class Measured:
 
     wall: float
     cpu: float
+    switches: int
     peak: int
     server_cpu: float
     elsewhere: float
@@ -106,6 +108,7 @@ def measure(
     return Measured(
         wall=wall,
         cpu=cpu,
+        switches=usage.ru_nvcsw,
         peak=sampler.peak,
         server_cpu=server_cpu,
         elsewhere=elsewhere,

@@ -17,6 +17,7 @@ from bench.session import ROUTES, Result
 from bench.tools import Tool
 
 REFERENCE = "rclone"
+FLOOR = "loop"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Line:
     """All rounds of one tool on one case. Times in seconds, ``peak`` in bytes: the largest of all rounds.
 
     The ratios compare medians with the reference's: ``speed`` above 1 is faster, ``work`` below 1 is
-    less CPU time. None where the reference did not run.
+    less CPU time; ``floor_wall`` and ``floor_cpu`` are medians over those of the bare loop, above 1 is more.
+    None where the other did not run.
     """
 
     corpus: str
@@ -35,12 +37,15 @@ class Line:
     median: float
     slowest: float
     cpu: float
+    switches: int
     server_cpu: float
     elsewhere: float
     flush: float
     peak: int
     speed: float | None
     work: float | None
+    floor_wall: float | None
+    floor_cpu: float | None
 
 
 def summarise(results: Sequence[Result]) -> list[Line]:
@@ -52,11 +57,12 @@ def summarise(results: Sequence[Result]) -> list[Line]:
     lines = []
     for corpus, route, tool in sorted(groups, key=lambda key: order[key[:2]]):
         reference = groups.get((corpus, route, REFERENCE))
-        lines.append(_line(groups[corpus, route, tool], reference))
+        floor = groups.get((corpus, route, FLOOR))
+        lines.append(_line(groups[corpus, route, tool], reference, floor))
     return lines
 
 
-def _line(runs: Sequence[Result], reference: Sequence[Result] | None) -> Line:
+def _line(runs: Sequence[Result], reference: Sequence[Result] | None, floor: Sequence[Result] | None) -> Line:
     wall, cpu = _median(runs, "wall"), _median(runs, "cpu")
     walls = [run.measured.wall for run in runs]
     return Line(
@@ -68,6 +74,7 @@ def _line(runs: Sequence[Result], reference: Sequence[Result] | None) -> Line:
         median=wall,
         slowest=max(walls),
         cpu=cpu,
+        switches=round(_median(runs, "switches")),
         server_cpu=_median(runs, "server_cpu"),
         elsewhere=_median(runs, "elsewhere"),
         flush=_median(runs, "flush"),
@@ -75,6 +82,8 @@ def _line(runs: Sequence[Result], reference: Sequence[Result] | None) -> Line:
         speed=_median(reference, "wall") / wall if reference else None,
         # A server-side copy costs the client hundredths of a second: a ratio of those says nothing.
         work=cpu / _median(reference, "cpu") if reference and _median(reference, "cpu") > 0.2 else None,
+        floor_wall=wall / _median(floor, "wall") if floor else None,
+        floor_cpu=cpu / _median(floor, "cpu") if floor else None,
     )
 
 
@@ -104,14 +113,15 @@ def markdown(lines: Sequence[Line], corpora: Sequence[Corpus], tools: Sequence[T
 
 _LEGEND = (
     "Wall time is the whole process, start to end; CPU is user and system time of the client's process "
-    "tree, peak its largest resident memory; the server is excluded and has its own column. “Elsewhere” is "
-    "CPU time of everything else on the machine meanwhile, “to disk” how long a sync took afterwards. "
-    "All but min and max are medians; peak is the largest of all rounds."
+    "tree, peak its largest resident memory; the server is excluded and has its own column. Switches are "
+    "voluntary context switches. “Elsewhere” is CPU time of everything else on the machine meanwhile, “to "
+    "disk” how long a sync took afterwards. All but min and max are medians; peak is the largest seen."
 )
 _HEAD = (
-    "| tool | wall min / median / max (s) | rate | CPU (s) | peak (MiB) | server CPU (s) | elsewhere (s) "
-    "| to disk (s) | speed against rclone | CPU against rclone |",
-    "|---|---|---|---|---|---|---|---|---|---|",
+    "| tool | wall min / median / max (s) | rate | CPU (s) | switches (k) | peak (MiB) | server CPU (s) "
+    "| elsewhere (s) "
+    "| to disk (s) | speed against rclone | CPU against rclone | wall over loop | CPU over loop |",
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -124,10 +134,15 @@ def _row(line: Line, corpus: Corpus) -> str:
     )
     speed = f"{line.speed:.2f}x" if line.speed else "-"
     work = f"{line.work:.2f}x" if line.work else "-"
+    floor = f"{line.floor_wall:.2f}x | {line.floor_cpu:.2f}x" if line.floor_wall else "- | -"
     walls = f"{line.fastest:.2f} / {line.median:.2f} / {line.slowest:.2f}"
     seconds = f"{line.server_cpu:.2f} | {line.elsewhere:.2f} | {line.flush:.2f}"
     peak = f"{line.peak / 2**20:.0f}"
-    return f"| {line.tool} | {walls} | {rate} | {line.cpu:.2f} | {peak} | {seconds} | {speed} | {work} |"
+    switches = f"{line.switches / 1000:.1f}"
+    return (
+        f"| {line.tool} | {walls} | {rate} | {line.cpu:.2f} | {switches} | {peak} | {seconds} "
+        f"| {speed} | {work} | {floor} |"
+    )
 
 
 def save(folder: Path, stem: str, text: str, lines: Sequence[Line], results: Sequence[Result]) -> Path:

@@ -54,14 +54,14 @@ class Tool(Protocol):
         ...
 
 
-def _environment(**extra: str) -> dict[str, str]:
+def environment(**extra: str) -> dict[str, str]:
     """A clean environment: no credentials, proxies or configuration of the person who measures."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     return {**kept, **extra}
 
 
 def _output(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment())
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     return done.stdout.strip().splitlines()[0]
 
 
@@ -97,7 +97,7 @@ class Rclone:
         return True
 
     def prepare(self, source: Location, destination: Location, folder: Path) -> Run:
-        env = _environment(HOME=str(folder))
+        env = environment(HOME=str(folder))
         if isinstance(source, Bucket):
             env |= self._remote("ONE", source)
         # Only within one remote does rclone copy on the server without being asked.
@@ -148,7 +148,7 @@ class S5cmd:
 
     def prepare(self, source: Location, destination: Location, folder: Path) -> Run:
         bucket = next(place for place in (source, destination) if isinstance(place, Bucket))
-        env = _environment(
+        env = environment(
             HOME=str(folder),
             AWS_ACCESS_KEY_ID=bucket.identity.access_key,
             AWS_SECRET_ACCESS_KEY=bucket.identity.secret_key,
@@ -182,7 +182,7 @@ class Stowage:
         f"`stowage migrate SRC DST --yes --verify checksum --workers {WORKERS} --json`, a fresh instance. It "
         "keeps a ledger row per object with both checksums and flushes files at the destination to the disk."
     )
-    _environ: dict[str, str] = field(default_factory=lambda: _environment(PYTHONPATH=str(CHECKOUT)))
+    _environ: dict[str, str] = field(default_factory=lambda: environment(PYTHONPATH=str(CHECKOUT)))
 
     def version(self) -> str:
         return _output([*_stowage(), "--version"])

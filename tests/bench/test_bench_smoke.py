@@ -23,8 +23,8 @@ def test_every_tool_is_measured_and_its_copy_checked(seaweedfs: SeaweedFS, tmp_p
 
     (kept,) = tmp_path.glob("*.json")
     summary = json.loads(kept.read_text())["summary"]
-    assert {line["tool"] for line in summary} == {"stowage", "rclone", "s5cmd"}
-    assert all(line["median"] > 0 and line["cpu"] > 0 for line in summary)
+    assert {line["tool"] for line in summary} == {"loop", "engine", "stowage", "rclone", "s5cmd"}
+    assert all(line["median"] > 0 and line["cpu"] > 0 and line["floor_cpu"] for line in summary)
     assert kept.with_suffix(".md").read_text() == text + "\n"
 
 

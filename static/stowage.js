@@ -200,6 +200,78 @@
   document.addEventListener("htmx:configRequest", function (event) {
     var token = document.querySelector("meta[name=csrf-token]");
     if (token && event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = token.content;
+    if (isPolled(event.detail)) askIfChanged(event);
+  });
+
+  /* Live parts are asked for again and again: not while nobody sees the page, less often while nothing
+     changes, and what has not changed is neither sent nor touched. */
+  var PATIENCE = 5, MOST_SKIPPED = 3;
+  var polled = {};
+  function isPolled(request) {
+    return request.verb === "get" && request.elt.id && (request.elt.getAttribute("hx-trigger") || "").indexOf("every ") === 0;
+  }
+  function askIfChanged(event) {
+    var known = polled[event.detail.elt.id], cause = event.detail.triggeringEvent;
+    var woken = cause && cause.type === "wake";
+    var skipped = known && !woken && known.skip > 0;
+    if (skipped) known.skip -= 1;
+    if (skipped || document.hidden) event.preventDefault();
+    else if (known && known.tag && known.path === event.detail.path) event.detail.headers["If-None-Match"] = known.tag;
+  }
+  document.addEventListener("htmx:afterRequest", function (event) {
+    var request = event.detail.requestConfig, xhr = event.detail.xhr, target = event.detail.target;
+    if (!request || !xhr || !target) return;
+    var known = polled[target.id];
+    if (xhr.status === 304) {
+      if (!known) return;
+      known.unchanged += 1;
+      known.skip = Math.max(0, Math.min(known.unchanged - PATIENCE, MOST_SKIPPED));
+    } else if (isPolled(request) && xhr.status === 200) {
+      polled[target.id] = { tag: xhr.getResponseHeader("ETag"), path: request.path, unchanged: 0, skip: 0 };
+    } else delete polled[target.id];
+  });
+  document.addEventListener("visibilitychange", function () {
+    if (document.hidden) return;
+    document.querySelectorAll("[hx-trigger^='every ']").forEach(function (part) { htmx.trigger(part, "wake"); });
+  });
+
+  /* What somebody had opened, scrolled or reached with the keyboard stays so in the new part. htmx itself keeps
+     the focus of what has an id. */
+  var kept = null;
+  var REACHABLE = "a[href], button, summary, input, select, textarea, [tabindex]";
+  function alike(root, part) {
+    var name = part.getAttribute("href") || part.getAttribute("aria-label") || part.textContent.trim();
+    return Array.prototype.filter.call(root.querySelectorAll(part.tagName), function (each) {
+      return name === (each.getAttribute("href") || each.getAttribute("aria-label") || each.textContent.trim());
+    });
+  }
+  function parts(root, selector) { return Array.prototype.slice.call(root.querySelectorAll(selector)); }
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    var root = event.detail.target, active = document.activeElement;
+    kept = null;
+    if (!root || !root.id || !event.detail.shouldSwap || !isPolled(event.detail.requestConfig)) return;
+    kept = { id: root.id, open: [], scrolled: [], focus: null };
+    parts(root, "details").forEach(function (each, index) { if (each.open) kept.open.push(each.id || index); });
+    parts(root, ".scroll").forEach(function (each) { kept.scrolled.push([each.scrollTop, each.scrollLeft]); });
+    if (root.contains(active)) {
+      kept.focus = { was: active, nth: alike(root, active).indexOf(active), at: parts(root, REACHABLE).indexOf(active) };
+    }
+  });
+  document.addEventListener("htmx:afterSwap", function () {
+    var root = kept && document.getElementById(kept.id);
+    if (!root) return;
+    parts(root, "details").forEach(function (each, index) {
+      if (kept.open.indexOf(each.id || index) >= 0) each.open = true;
+    });
+    parts(root, ".scroll").forEach(function (each, index) {
+      var before = kept.scrolled[index];
+      if (before) { each.scrollTop = before[0]; each.scrollLeft = before[1]; }
+    });
+    if (kept.focus && (!document.activeElement || document.activeElement === document.body)) {
+      var next = alike(root, kept.focus.was)[kept.focus.nth] || parts(root, REACHABLE)[kept.focus.at];
+      if (next) next.focus({ preventScroll: true });
+    }
+    kept = null;
   });
   /* If a pressed button is replaced by another one (Pause by Resume), the new one gets the focus. */
   var pressed = false;

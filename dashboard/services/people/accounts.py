@@ -7,7 +7,7 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
@@ -39,6 +39,12 @@ from dashboard.storage.types import Secret
 log = logging.getLogger(__name__)
 
 LAST_SEEN_SECONDS = 60.0
+_RESUMED = (
+    select(SignInSession.id, SignInSession.expires_at, SignInSession.last_seen, User)
+    .join(User, User.id == SignInSession.user_id)
+    .where(SignInSession.token_hash == bindparam("token"))
+)
+"""Put together once: it is asked on every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +148,13 @@ class Accounts:
         """The person a token belongs to, or None when its session is over. Keeps the session alive."""
         now = time.time()
         with self._database.read() as session:
-            found = session.execute(
-                select(SignInSession, User)
-                .join(User, User.id == SignInSession.user_id)
-                .where(SignInSession.token_hash == digest(token))
-            ).one_or_none()
+            found = session.execute(_RESUMED, {"token": digest(token)}).one_or_none()
             if found is None:
                 return None
-            row, user = found
-            if user.disabled or row.expires_at <= now or row.last_seen + IDLE_SECONDS <= now:
+            row_id, expires_at, last_seen, user = found
+            if user.disabled or expires_at <= now or last_seen + IDLE_SECONDS <= now:
                 return None
-            info, row_id, stale = user_info(user), row.id, row.last_seen + LAST_SEEN_SECONDS <= now
+            info, stale = user_info(user), last_seen + LAST_SEEN_SECONDS <= now
         if stale:
             self._save_last_seen(row_id, now)
         return info

@@ -38,7 +38,7 @@ def test_a_backup_is_requested_once_and_waits_for_a_runner(admin: Browser, conso
     assert row.key in page
     assert "Waiting" in page
     fragment = admin.htmx("/settings/backups/list").get_data(as_text=True)
-    assert 'hx-trigger="every 2s"' in fragment
+    assert 'hx-trigger="every 2s, wake"' in fragment
     assert 'id="summary" aria-labelledby="what-title" hx-swap-oob="true"' in fragment
 
 

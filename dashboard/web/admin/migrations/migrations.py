@@ -8,11 +8,11 @@ from typing import Any
 from flask import request, url_for
 from werkzeug.wrappers import Response
 
-from dashboard.migration.types import State
+from dashboard.migration.types import Progress, State
 from dashboard.services.migrations.migration_filter import STATES, MigrationFilter
 from dashboard.services.migrations.review_notes import blocked, review_notes, start_label
 from dashboard.services.permissions import Permission
-from dashboard.web.admin import progress_view
+from dashboard.web.admin import fragments, progress_view
 from dashboard.web.admin.migrations import throughput_view
 from dashboard.web.admin.migrations.migration_outcome import ending, next_step, quoted
 from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
@@ -69,23 +69,26 @@ class MigrationPages(Page):
     @route("/<int:id>", Permission.VIEW)
     def show(self, id: int) -> str:
         """The review before approval, the progress after it."""
-        command = services().migrations.command(id)
-        return str(self.render("admin/migrations/show.html", command=command, **self._facts(id)))
+        p, command = services().migrations.progress(id), services().migrations.command(id)
+        return str(self.render("admin/migrations/show.html", command=command, **self._facts(p)))
 
     @route("/<int:id>/live", Permission.VIEW)
     def live(self, id: int) -> str | Response:
         """The live part of the page. It stops polling once nothing changes any more."""
         if not from_htmx():
             return see_other(url_for("migrations.show", id=id))
-        return self._fragment(id)
+        p, measure = services().migrations.progress(id), request.args.get("measure", "")[:16]
+        changed = request.args.get("shown") != _shown(p)
+        return fragments.shared(
+            "migration", id, changed, measure, shows=p, build=lambda: self._fragment(p, changed)
+        )
 
-    def _fragment(self, id: int) -> str:
-        facts = self._facts(id)
-        changed = request.args.get("shown") != facts["shown"]
+    def _fragment(self, p: Progress, changed: bool) -> str:
+        facts = self._facts(p)
         return str(self.render("admin/migrations/live.html", with_actions=changed, fragment=True, **facts))
 
-    def _facts(self, id: int) -> dict[str, Any]:
-        p = services().migrations.progress(id)
+    def _facts(self, p: Progress) -> dict[str, Any]:
+        id = p.id
         failures = services().migrations.failures(id) if p.counters.failed else ()
         measure, series = request.args.get("measure", "")[:16], services().migrations.throughput(id)
         review = services().migrations.review(id) if p.counters.listing_final else None
@@ -110,7 +113,7 @@ class MigrationPages(Page):
             "failures": failures,
             "seconds": progress_view.poll_seconds(p),
             "sentence": progress_view.sentence(p),
-            "shown": f"{p.state.value}-{int(p.stopping)}-{int(p.counters.failed > 0)}",
+            "shown": _shown(p),
             "next": after,
         }
 
@@ -145,7 +148,10 @@ class MigrationPages(Page):
         return self._controlled(id)
 
     def _controlled(self, id: int) -> Response | str:
-        return self._fragment(id) if from_htmx() else see_other(url_for("migrations.show", id=id))
+        if not from_htmx():
+            return see_other(url_for("migrations.show", id=id))
+        p = services().migrations.progress(id)
+        return self._fragment(p, request.args.get("shown") != _shown(p))
 
     @route("/<int:id>/cancel", Permission.MIGRATE)
     def confirm_cancel(self, id: int) -> str:
@@ -161,3 +167,8 @@ class MigrationPages(Page):
         services().migrations.cancel(actor(), id)
         flash_done("The migration is cancelled. What was copied stays where it is.")
         return see_other(url_for("migrations.show", id=id))
+
+
+def _shown(p: Progress) -> str:
+    """What decides which buttons there are: a fragment repeats them only if it has changed."""
+    return f"{p.state.value}-{int(p.stopping)}-{int(p.counters.failed > 0)}"

@@ -50,7 +50,7 @@ def test_old_files_are_shown_and_deleted_for_their_number(
     assert done.status_code == 303
     page = admin.get("/files/old").text
     assert "3 files deleted" in page or "of 3 files" in page
-    assert 'hx-trigger="every 1s"' in admin.get("/files/old?live=1").text
+    assert 'hx-trigger="every 1s, wake"' in admin.get("/files/old?live=1").text
     from dashboard.services.files.cleanup.old_file_deletion import OldFileDeletion
 
     services = console.services
@@ -58,7 +58,7 @@ def test_old_files_are_shown_and_deleted_for_their_number(
     assert sorted(path.name for path in folder.iterdir()) == ["new.txt"]
     live = admin.get("/files/old?live=1").text
     assert "3 of 3 files deleted" in live
-    assert 'hx-trigger="every 15s"' in live
+    assert 'hx-trigger="every 15s, wake"' in live
     assert "Nothing is that old" in admin.get("/files/old?days=90").text
 
 

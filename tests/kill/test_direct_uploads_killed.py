@@ -42,6 +42,9 @@ def kill_one(instance: Path, first: int, noise: random.Random) -> set[str]:
     process.start()
     there.close()
     assert here.recv() == ""
+    if noise.random() < 0.3:
+        # However busy the machine is, some get as far as this.
+        assert here.poll(60), "nothing was finished"
     process.join(noise.choice((0.1, 0.5, 1.5)) * noise.random())
     assert process.exitcode is None, "it has ended by itself"
     return kill_and_collect(process, here)

@@ -11,7 +11,7 @@ BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
 .PHONY: help run test contract hostile lint types contracts check demo bench bench-storage bench-web interop torture \
-        oldest wheel lock clean s3 storage-test storage-info storage-usage storage-cleanup storage-link \
+        oldest wheel translations lock clean s3 storage-test storage-info storage-usage storage-cleanup storage-link \
         storage-backup
 
 help:  ## show this list
@@ -101,6 +101,10 @@ oldest: wheel  ## use everything with the oldest packages that the wheel accepts
 	@$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
 	  --no-index dist/stowage-*.whl
 	@cd dist && ../$(VENV)/oldest/bin/python -W error ../tests/packaging/everything.py
+
+translations:  ## collect new texts into the catalogs of translations
+	@$(ENSURE) requirements-dev.lock
+	@$(PY) -m tests.web.language.messages
 
 lock:  ## make the lock files again (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self, TypedDict, Unpack
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dashboard.envfile.store import EnvFile
 from dashboard.errors import StowageError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LANGUAGES = ("en", "de")
 TRUE = frozenset({"1", "true", "yes", "on"})
 _HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
 _LOCATION = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
@@ -56,6 +58,8 @@ class Overrides(TypedDict, total=False):
     upload_quota: int
     clamav: str | None
     log_level: str
+    language: str
+    time_zone: str | None
     demo: bool
 
 
@@ -89,8 +93,10 @@ class Settings:
     ``sendfile_roots``: folders whose files another server in front sends. ``max_workers``: most threads a
     migration may use. ``api_requests_per_minute``: how many requests one API token may send.
     ``max_upload_size``: bytes of the largest upload. ``upload_quota``: bytes that one person may have
-    uploaded in total, 0 for any number. ``clamav``: the address of the virus scanner. ``demo``: anyone who
-    can open the console can sign in as one of its demo users. ``environment``: what they were read from, None
+    uploaded in total, 0 for any number. ``clamav``: the address of the virus scanner. ``language``: of pages
+    for people who chose none and whose browser asks for none of ours. ``time_zone``: of pages for people who
+    chose none, by its IANA name; None for the machine's. ``demo``: anyone who can open the console can sign
+    in as one of its demo users. ``environment``: what they were read from, None
     if a program has made them.
     """
 
@@ -112,6 +118,8 @@ class Settings:
     upload_quota: int = 0
     clamav: str | None = None
     log_level: str = "info"
+    language: str = "en"
+    time_zone: str | None = None
     demo: bool = False
     environment: Environment | None = field(default=None, repr=False, compare=False)
 
@@ -155,8 +163,23 @@ class Settings:
             raise SettingsError(
                 f"STOWAGE_LOG_LEVEL is “{self.log_level}”; it must be one of {', '.join(LOG_LEVELS)}."
             )
+        self._check_pages()
         if not self.host:
             raise SettingsError("STOWAGE_HOST is empty; use 127.0.0.1, or 0.0.0.0 for every interface.")
+
+    def _check_pages(self) -> None:
+        if self.language not in LANGUAGES:
+            raise SettingsError(
+                f"STOWAGE_LANGUAGE is “{self.language}”; it must be one of {', '.join(LANGUAGES)}."
+            )
+        try:
+            if self.time_zone:
+                ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise SettingsError(
+                f"STOWAGE_TIME_ZONE is “{self.time_zone}”; it takes a name of the IANA list, such as: "
+                "Europe/Berlin"
+            ) from error
 
     def _check_sent_by_proxy(self) -> None:
         for root, address in self.accel_redirects:
@@ -230,6 +253,8 @@ class Settings:
             upload_quota=overrides.get("upload_quota", _integer(env, "STOWAGE_UPLOAD_QUOTA", 0)),
             clamav=overrides.get("clamav", env.get("STOWAGE_CLAMAV", "").strip() or None),
             log_level=overrides.get("log_level", env.get("STOWAGE_LOG_LEVEL", "info").lower()),
+            language=overrides.get("language", env.get("STOWAGE_LANGUAGE", "").strip().lower() or "en"),
+            time_zone=overrides.get("time_zone", env.get("STOWAGE_TIME_ZONE", "").strip() or None),
             demo=overrides.get("demo", _boolean(env, "STOWAGE_DEMO", _boolean(env, "DEMO", False))),
             environment=source,
         )

@@ -3,12 +3,13 @@
 (function () {
   "use strict";
 
+  var gettext = window.gettext;
   var zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
 
   function clock(part) {
     var when = new Date(part.dateTime);
-    part.textContent = when.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
-    part.title = when.toLocaleString("en-GB", { dateStyle: "full", timeStyle: "long" });
+    part.textContent = when.toLocaleTimeString(window.pageLocale, { hour: "2-digit", minute: "2-digit" });
+    part.title = when.toLocaleString(window.pageLocale, { dateStyle: "full", timeStyle: "long" });
     part.removeAttribute("data-clock");
   }
 
@@ -17,17 +18,19 @@
   function dayOf(when) {
     var now = new Date();
     var days = Math.round((midnight(now) - midnight(when)) / 86400000);
-    var name = when.toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long" }).replace(",", "");
-    if (days === 0) return "Today, " + name;
-    if (days === 1) return "Yesterday";
+    var name = when.toLocaleDateString(window.pageLocale, { weekday: "long", day: "numeric", month: "long" });
+    if (window.pageLocale === "en-GB") name = name.replace(",", "");
+    if (days === 0) return gettext("Today, %(day)s", { day: name });
+    if (days === 1) return gettext("Yesterday");
     if (when.getFullYear() === now.getFullYear()) return name;
-    return when.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
+    return when.toLocaleDateString(window.pageLocale, { day: "numeric", month: "long", year: "numeric" });
   }
 
   /* The lists were made for the console's days: they are made again for the reader's. */
   function group() {
     var lists = Array.prototype.slice.call(document.querySelectorAll("ol.log"));
-    if (!lists.length) return;
+    /* Without these the person has chosen a time zone, and the server has made the days of it. */
+    if (!lists.length || !document.querySelector("time[data-clock]")) return;
     var entries = Array.prototype.slice.call(document.querySelectorAll("ol.log > li"));
     var made = document.createDocumentFragment(), last = "", list = null;
     entries.forEach(function (entry) {
@@ -57,7 +60,7 @@
   group();
   localTimes();
   document.querySelectorAll("[data-zone]").forEach(function (part) {
-    part.textContent = "your time" + (zone ? " (" + zone.split("/").pop().replace(/_/g, " ") + ")" : "");
+    part.textContent = zone ? gettext("your time (%(zone)s)", { zone: zone.split("/").pop().replace(/_/g, " ") }) : gettext("your time");
   });
   /* Enter in the search and a choice send the form by themselves. */
   document.querySelectorAll("[data-without-script]").forEach(function (part) { part.hidden = true; });

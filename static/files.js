@@ -24,20 +24,20 @@
     return value.toFixed(unit && value < 9.95 ? 1 : 0) + " " + units[unit];
   }
 
-  /* Times arrive in UTC and are shown as they are where the reader is. */
+  /* Times arrive in the console's time zone and are shown in the browser's, unless the reader has chosen one. */
   function localTimes(root) {
     const now = new Date();
     const day = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
     all("time[data-local]", root).forEach((part) => {
       const when = new Date(part.dateTime);
       const days = Math.round((day(now) - day(when)) / 86400000);
-      const clock = when.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+      const clock = when.toLocaleTimeString(window.pageLocale, { hour: "2-digit", minute: "2-digit" });
       const date = { day: "numeric", month: "short" };
       if (when.getFullYear() !== now.getFullYear()) date.year = "numeric";
       if (days === 0) part.textContent = "today " + clock;
       else if (days === 1) part.textContent = "yesterday " + clock;
-      else part.textContent = when.toLocaleDateString("en-GB", date);
-      part.title = when.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "long" });
+      else part.textContent = when.toLocaleDateString(window.pageLocale, date);
+      part.title = when.toLocaleString(window.pageLocale, { dateStyle: "medium", timeStyle: "long" });
       part.removeAttribute("data-local");
     });
   }

@@ -3,15 +3,16 @@
   "use strict";
 
   var themes = ["auto", "light", "dark"];
-  var names = { auto: "as the system", light: "light", dark: "dark" };
+  var gettext = window.gettext;
+  var names = { auto: gettext("Theme: as the system"), light: gettext("Theme: light"), dark: gettext("Theme: dark") };
 
   function theme() { return document.documentElement.dataset.theme || "auto"; }
 
   function showTheme() {
     document.querySelectorAll("[data-theme-toggle]").forEach(function (button) {
       button.hidden = false;
-      button.setAttribute("aria-label", "Theme: " + names[theme()] + ". Change it.");
-      button.title = "Theme: " + names[theme()];
+      button.setAttribute("aria-label", gettext("%(theme)s. Change it.", { theme: names[theme()] }));
+      button.title = names[theme()];
       button.querySelectorAll("[data-theme-icon]").forEach(function (icon) {
         icon.hidden = icon.dataset.themeIcon !== theme();
       });
@@ -27,7 +28,17 @@
       else localStorage.setItem("stowage-theme", next);
     } catch (blocked) { /* the choice then lasts as long as the page */ }
     showTheme();
-    announce("Theme: " + names[next]);
+    announce(names[next]);
+    save(next);
+  }
+
+  /* A signed-in person's choice is kept on the server; this browser keeps it too, if that fails. */
+  function save(next) {
+    var button = document.querySelector("[data-theme-toggle][data-saves]");
+    var token = document.querySelector("meta[name=csrf-token]");
+    if (!button || !token) return;
+    var body = new URLSearchParams({ theme: next });
+    fetch(button.dataset.saves, { method: "POST", credentials: "same-origin", body: body, headers: { "X-CSRFToken": token.content } }).catch(function () {});
   }
 
   /* One polite live region. Polled fragments say what they are with data-announce; it is read out
@@ -49,8 +60,8 @@
     var label = button.querySelector("[data-label]") || button;
     function done() {
       var before = label.textContent;
-      label.textContent = "Copied";
-      announce("Copied.");
+      label.textContent = gettext("Copied");
+      announce(gettext("Copied."));
       setTimeout(function () { label.textContent = before; }, 1600);
     }
     /* The clipboard API exists only on HTTPS and localhost. */
@@ -84,7 +95,7 @@
     forgive(field);
     field.focus();
     field.select();
-    announce("A new key is in the field. Keep a copy of it.");
+    announce(gettext("A new key is in the field. Keep a copy of it."));
   }
 
   /* A key file is read here into its field; the file itself is not uploaded. */
@@ -93,13 +104,13 @@
     var file = picker.files[0];
     picker.value = "";
     if (!file) return;
-    if (file.size > 65536) { announce(file.name + " is too large for a key."); field.focus(); return; }
+    if (file.size > 65536) { announce(gettext("%(name)s is too large for a key.", { name: file.name })); field.focus(); return; }
     file.text().then(function (text) {
       field.value = text;
       forgive(field);
       field.focus();
-      announce(file.name + " is in the field.");
-    }, function () { announce(file.name + " cannot be read."); });
+      announce(gettext("%(name)s is in the field.", { name: file.name }));
+    }, function () { announce(gettext("%(name)s cannot be read.", { name: file.name })); });
   }
 
   /* “The endpoint becomes …”, updated while the fields it depends on are edited. */
@@ -185,7 +196,7 @@
       var state = document.getElementById("test-state");
       var tested = document.querySelector("#probe [name=tested]");
       if (tested) tested.remove();
-      if (state && state.querySelector(".sign")) state.textContent = "Changed since the last test.";
+      if (state && state.querySelector(".sign")) state.textContent = gettext("Changed since the last test.");
     }
   });
   document.addEventListener("keydown", function (event) {
@@ -290,7 +301,7 @@
   document.addEventListener("htmx:sendError", function () {
     var lost = document.getElementById("connection-lost");
     if (lost) lost.hidden = false;
-    announce("The console does not answer. Trying again.");
+    announce(gettext("The console does not answer. Trying again."));
   });
   document.addEventListener("htmx:afterRequest", function (event) {
     var lost = document.getElementById("connection-lost");

@@ -22,6 +22,10 @@ class User(Model):
     disabled: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float]
     last_sign_in: Mapped[float | None]
+    # What the person chose for their pages; empty where they chose nothing.
+    language: Mapped[str] = mapped_column(String(16), default="", server_default=text("''"))
+    time_zone: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+    theme: Mapped[str] = mapped_column(String(8), default="", server_default=text("''"))
 
 
 class SignInSession(Model):

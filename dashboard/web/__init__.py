@@ -27,6 +27,7 @@ from dashboard.web import (
 )
 from dashboard.web.api import tus, v1
 from dashboard.web.files import file_routes, link_routes, zip_routes
+from dashboard.web.language import translating
 from dashboard.web.receiving import refusals
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def register(app: Flask, services: Services) -> None:
     csrf.install(app)
     errors.install(app)
     assets.install(app)
+    translating.install(app)
     downloads.install(app)
     formatting.install(app)
     local_time.install(app)

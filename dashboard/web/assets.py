@@ -76,8 +76,14 @@ def install(app: Flask) -> None:
 
 
 def is_fingerprinted(response: Response) -> bool:
-    """Return whether this is a static file under a name that changes with its content."""
+    """Return whether this is under a name that changes with its content."""
     return bool(getattr(response, _STATIC_HEADERS, False))
+
+
+def keep_forever(response: Response) -> None:
+    """Say that this response is under an address that changes with its content, so that it is cached like a
+    static file."""
+    setattr(response, _STATIC_HEADERS, True)
 
 
 def icon(name: str) -> Markup:

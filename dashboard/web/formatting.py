@@ -1,15 +1,18 @@
-"""Template filters for numbers, times and untrusted text. All are pure; times are seconds since the epoch."""
+"""Template filters for numbers, times and untrusted text, in the language and time zone of the request. Times
+are seconds since the epoch."""
 
 from __future__ import annotations
 
 import time
 import unicodedata
-from datetime import UTC, datetime
 
 from flask import Flask
 from markupsafe import Markup, escape
 
 from dashboard.services import text
+from dashboard.web.language import choice, localized
+from dashboard.web.language.localized import numerals
+from dashboard.web.language.translating import gettext
 
 _KEY_WIDTH = 56
 
@@ -24,12 +27,12 @@ def install(app: Flask) -> None:
 
 def number(value: float) -> str:
     """A whole number with thousands separators."""
-    return f"{int(value):,}"
+    return numerals(f"{int(value):,}")
 
 
 def size(value: float | None) -> str:
     """Bytes: ``4.1 MB``, ``412 GB``; a dash for None."""
-    return "–" if value is None else text.size(value)
+    return "–" if value is None else numerals(text.size(value))
 
 
 def rate(value: float) -> str:
@@ -39,7 +42,7 @@ def rate(value: float) -> str:
 
 def percent(value: float) -> str:
     """One decimal, never rounded up to 100 before everything is done."""
-    return f"{min(int(value * 10) / 10, 100.0):.1f} %"
+    return numerals(f"{min(int(value * 10) / 10, 100.0):.1f} %")
 
 
 def milliseconds(value: float | None) -> str:
@@ -48,7 +51,7 @@ def milliseconds(value: float | None) -> str:
         return "–"
     if value < 1:
         return "<1 ms"
-    return f"{value:.0f} ms" if value < 9_950 else f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if value < 9_950 else numerals(f"{value / 1000:.1f} s")
 
 
 def span(seconds: float | None) -> str:
@@ -66,44 +69,47 @@ def eta(value: tuple[float, float] | None) -> str:
 def ago(at: float | None, now: float | None = None) -> Markup:
     """A past time as a ``<time>`` element: ``2 min ago``, with the exact time as its title."""
     if at is None:
-        return Markup("never")
+        return escape(gettext("never"))
     seconds = max(0.0, (time.time() if now is None else now) - at)
     if seconds < 10:
-        text = "just now"
+        text = gettext("just now")
     elif seconds < 60:
-        text = f"{int(seconds // 10 * 10)} s ago"
+        text = gettext("%(seconds)s s ago", seconds=int(seconds // 10 * 10))
     elif seconds < 3_600:
-        text = f"{int(seconds // 60)} min ago"
+        text = gettext("%(minutes)s min ago", minutes=int(seconds // 60))
     elif seconds < 86_400:
-        text = f"{int(seconds // 3_600)} h ago"
+        text = gettext("%(hours)s h ago", hours=int(seconds // 3_600))
     elif seconds < 172_800:
-        text = "yesterday"
+        text = gettext("yesterday")
     else:
-        text = f"{int(seconds // 86_400)} days ago"
+        text = gettext("%(days)s days ago", days=number(seconds // 86_400))
     return _time(at, text)
 
 
 def date_time(at: float | None) -> Markup:
-    """A time to the minute, in UTC; with JavaScript the page shows it in the reader's own time zone."""
+    """A time to the minute. Where the person has chosen no time zone, scripts show it in the browser's."""
     if at is None:
         return Markup("–")
-    when = datetime.fromtimestamp(at, UTC)
-    return Markup('<time datetime="{}" title="{}" data-local>{}</time>').format(
-        when.isoformat(timespec="seconds"), _stamp(at), f"{when.day} {when:%b %Y, %H:%M}"
+    when = choice.local(at)
+    return Markup('<time datetime="{}" title="{}"{}>{}</time>').format(
+        when.isoformat(timespec="seconds"),
+        _stamp(at),
+        Markup(" data-local") if choice.shows_browser_time() else "",
+        localized.date_and_time(when),
     )
 
 
 def moment(at: float | None) -> Markup:
-    """A time to the second, in UTC."""
+    """A time to the second."""
     return Markup("–") if at is None else _time(at, _stamp(at))
 
 
 def _stamp(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{choice.local(at):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _time(at: float, text: str) -> Markup:
-    when = datetime.fromtimestamp(at, UTC)
+    when = choice.local(at)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         when.isoformat(timespec="seconds"), _stamp(at), text
     )

@@ -14,7 +14,7 @@ from flask import Flask, Request, current_app, g, request, session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
 from dashboard.errors import Kind, StowageError, TooMany
-from dashboard.services.people.accounts import UserInfo
+from dashboard.services.people.accounts import SignedInPerson, UserInfo
 from dashboard.services.people.sign_in_sessions import describe_device
 from dashboard.services.people.tokens import TokenHolder
 from dashboard.services.people.two_factor import CodeRequired
@@ -32,7 +32,7 @@ class SignedInUser(UserMixin):  # type: ignore[misc]  # flask_login ships no typ
     """A signed-in user. ``token`` identifies the session on the server, not the person."""
 
     token: str
-    info: UserInfo
+    info: SignedInPerson
 
     def get_id(self) -> str:
         """The value that Flask-Login stores in the cookie."""

@@ -17,7 +17,7 @@ from tests.web.conftest import Browser, WebConsole
 ANYONE = {
     "static", "health.show", "health.ready", "setup.show", "setup.complete", "sign_in.show", "sign_in.enter",
     "sign_in.enter_demo",
-    "shared.open_link", "shared.download", "sign_in.ask_code", "sign_in.enter_code",
+    "shared.open_link", "shared.download", "sign_in.ask_code", "sign_in.enter_code", "language_script",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dashboard.errors import InvalidInput
-from dashboard.settings import FALSE, LOG_LEVELS, TRUE, Settings, SettingsError
+from dashboard.settings import FALSE, LANGUAGES, LOG_LEVELS, TRUE, Settings, SettingsError
 from dashboard.storage.library.environment_variables import KINDS, SECRETS, SELECTORS, VARIABLES
 from dashboard.storage.registry import PRESETS
 
@@ -116,6 +116,19 @@ OWN: tuple[KnownVariable, ...] = (
         _RESTART,
         where=_COMMAND,
         choices=_BOOLEAN,
+    ),
+    _own(
+        "language",
+        "General",
+        "The language of pages where neither the person nor the browser asks for one.",
+        _NOW,
+        choices=LANGUAGES,
+    ),
+    _own(
+        "time_zone",
+        "General",
+        "The time zone of pages, such as Europe/Berlin. Empty for the machine's.",
+        _NOW,
     ),
     _own("max_workers", "General", "Most objects that a migration copies at a time, 1 to 64.", _NOW),
     _own("host", "Network", "The address to listen on; 0.0.0.0 is every interface.", _RESTART),

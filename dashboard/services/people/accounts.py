@@ -23,6 +23,7 @@ from dashboard.services.people.passwords import (
     check_username,
     to_secret,
 )
+from dashboard.services.people.preferences import NO_PREFERENCES, OwnPreferences, Preferences, preferences_of
 from dashboard.services.people.sign_in_sessions import (
     IDLE_SECONDS,
     LIFETIME_SECONDS,
@@ -59,6 +60,13 @@ class UserInfo:
     disabled: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SignedInPerson(UserInfo):
+    """A person behind a session, with what they chose for their pages."""
+
+    preferences: Preferences = NO_PREFERENCES
+
+
 class Accounts:
     """Signs people in and out and keeps their accounts. Thread-safe."""
 
@@ -71,6 +79,7 @@ class Accounts:
         self._passwords = passwords or Passwords()
         self.sessions = SignInSessions(database, audit)
         self.two_factor = TwoFactors(database, audit, keys)
+        self.preferences = OwnPreferences(database)
 
     def session_secret(self) -> bytes:
         """The secret that signs cookies and form tokens; the same in every process, unless sealed."""
@@ -144,7 +153,7 @@ class Accounts:
             raise wrong_code("code")
         return token
 
-    def resume(self, token: str) -> UserInfo | None:
+    def resume(self, token: str) -> SignedInPerson | None:
         """The person a token belongs to, or None when its session is over. Keeps the session alive."""
         now = time.time()
         with self._database.read() as session:
@@ -154,7 +163,7 @@ class Accounts:
             row_id, expires_at, last_seen, user = found
             if user.disabled or expires_at <= now or last_seen + IDLE_SECONDS <= now:
                 return None
-            info, stale = user_info(user), last_seen + LAST_SEEN_SECONDS <= now
+            info, stale = _signed_in(user), last_seen + LAST_SEEN_SECONDS <= now
         if stale:
             self._save_last_seen(row_id, now)
         return info
@@ -371,8 +380,14 @@ def _refuse_last_admin(session: Session, user: User, action: str) -> None:
         )
 
 
+def _signed_in(user: User) -> SignedInPerson:
+    return SignedInPerson(*_fields(user), preferences_of(user))
+
+
 def user_info(user: User) -> UserInfo:
     """A row as shown."""
-    return UserInfo(
-        user.id, user.username, Role(user.role), user.created_at, user.last_sign_in, user.disabled
-    )
+    return UserInfo(*_fields(user))
+
+
+def _fields(user: User) -> tuple[int, str, Role, float, float | None, bool]:
+    return user.id, user.username, Role(user.role), user.created_at, user.last_sign_in, user.disabled

@@ -33,6 +33,7 @@ from dashboard.web.admin.settings.api_document import ApiDocument
 from dashboard.web.admin.settings.backup_pages import BackupPages
 from dashboard.web.admin.settings.environment_pages import EnvironmentPages
 from dashboard.web.admin.settings.keys import KeyPages
+from dashboard.web.admin.settings.preferences_page import PreferencesPage
 from dashboard.web.admin.settings.session_pages import SessionPages
 from dashboard.web.admin.settings.tokens import TokenPages
 from dashboard.web.admin.settings.users import UserPages
@@ -68,6 +69,7 @@ def install(app: Flask) -> None:
         PricePages(),
         AuditPages(),
         SettingsPages(),
+        PreferencesPage(),
         EnvironmentPages(),
         UploadPolicyPages(),
         UserPages(),

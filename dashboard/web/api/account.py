@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from flask_login import current_user
 
 from dashboard import __version__
+from dashboard.services.people.preferences import Preferences
 from dashboard.services.permissions import GRANTS, Permission, Role
 from dashboard.web.api.routes import Resource
-from dashboard.web.context import actor, token_holder
+from dashboard.web.api.schemas import Field
+from dashboard.web.context import actor, services, token_holder
 from dashboard.web.guards import Access
 
 resource = Resource("Account", "Who is asking, and what they may do.")
@@ -54,4 +57,32 @@ def show() -> Account:
         if token
         else None,
         version=__version__,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencesChange:
+    """Changes to one's own preferences. What is left out stays; an empty text takes a choice back."""
+
+    language: Annotated[str | None, Field("`en` or `de`.", maximum_length=16)] = None
+    time_zone: Annotated[str | None, Field("An IANA name: `Europe/Berlin`.", maximum_length=64)] = None
+    theme: Literal["", "auto", "light", "dark"] | None = None
+
+
+@resource.route("GET", "/account/preferences", Access.SIGNED_IN, returns=Preferences)
+def show_preferences() -> Preferences:
+    """What the person behind this request has chosen for their pages."""
+    return services().accounts.preferences.of(current_user.info.username)
+
+
+@resource.route(
+    "PATCH", "/account/preferences", Permission.OWN_ACCOUNT, body=PreferencesChange, returns=Preferences
+)
+def change_preferences(body: PreferencesChange) -> Preferences:
+    """Change one's own preferences.
+
+    In a session only: API tokens change nothing about the person whom they stand for.
+    """
+    return services().accounts.preferences.change(
+        actor(), language=body.language, time_zone=body.time_zone, theme=body.theme
     )

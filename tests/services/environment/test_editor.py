@@ -99,6 +99,8 @@ def test_whatever_is_live_is_applied(services: Services, editor: EnvironmentEdit
         "STOWAGE_UPLOAD_QUOTA": "7",
         "STOWAGE_CLAMAV": "127.0.0.1:3310",
         "STOWAGE_MAX_UPLOAD_SIZE": "9",
+        "STOWAGE_LANGUAGE": "de",
+        "STOWAGE_TIME_ZONE": "Asia/Tokyo",
     }
     assert values.keys() == set(LIVE)
     editor.save(ADMIN, values)
@@ -109,6 +111,7 @@ def test_whatever_is_live_is_applied(services: Services, editor: EnvironmentEdit
         7,
         "127.0.0.1:3310",
     )
+    assert (now.language, now.time_zone) == ("de", "Asia/Tokyo")
     assert services.pipeline.scanner is not None
     assert editor.state(ADMIN).pending == ()
     editor.save(ADMIN, dict.fromkeys(values))

@@ -1,4 +1,4 @@
-"""Schedules: of recurring jobs, and of copies of one backend to another."""
+"""What people choose for their pages; schedules of recurring jobs and of copies between backends."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
+    _add_preferences()
     _create_schedules()
     _create_copy_runs()
     _create_probe_objects()
@@ -102,3 +103,9 @@ def _create_probe_objects() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_probe_objects")),
     )
     op.create_index(op.f("ix_probe_objects_backend_id"), "probe_objects", ["backend_id"], unique=False)
+
+
+def _add_preferences() -> None:
+    for name, length in (("language", 16), ("time_zone", 64), ("theme", 8)):
+        column = sa.Column(name, sa.String(length=length), server_default=sa.text("''"), nullable=False)
+        op.add_column("users", column)

@@ -20,7 +20,8 @@ from dashboard.web.admin.audit.log_view import Entry, by_day
 from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.downloads import long_download
-from dashboard.web.local_time import day_starts_at, zone_name
+from dashboard.web.language import choice
+from dashboard.web.local_time import day_starts_at
 from dashboard.web.numbers import parse_integer
 
 PAGE = 50
@@ -69,7 +70,8 @@ class AuditPages(Page):
                 periods=PERIODS,
                 people=log.people(),
                 checked=log.last_verification(),
-                zone=zone_name(),
+                zone=choice.zone_name(),
+                browser_zone=choice.shows_browser_time(),
                 retention=log.retention.days(),
                 choices=CHOICES,
             )

@@ -1,0 +1,81 @@
+"""In which language, time zone and theme a request is answered.
+
+The language is what the person chose, else the first of the browser's that there is, else the console's. The
+time zone is the person's, else the console's; without a choice scripts show times in the browser's. The API
+speaks English: programs read its sentences.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from functools import cache
+from zoneinfo import ZoneInfo
+
+from flask import g, has_request_context, request
+from flask_login import current_user
+
+from dashboard.services.people.preferences import NO_PREFERENCES, Preferences, Theme
+from dashboard.settings import LANGUAGES
+from dashboard.web.context import for_api, services
+from dashboard.web.language.catalogs import SOURCE
+
+_KEPT = "stowage_language"
+
+
+def preferences() -> Preferences:
+    """Return what the person behind this request has chosen; nothing if nobody is signed in."""
+    if not has_request_context() or not current_user or not current_user.is_authenticated:
+        return NO_PREFERENCES
+    return getattr(current_user.info, "preferences", NO_PREFERENCES)
+
+
+def language() -> str:
+    """Return the code of the language of this request, such as ``de``."""
+    if not has_request_context():
+        return SOURCE
+    kept: str | None = g.get(_KEPT)
+    if kept is None:
+        kept = SOURCE if for_api() else _choose()
+        setattr(g, _KEPT, kept)
+    return kept
+
+
+def _choose() -> str:
+    if chosen := preferences().language:
+        return chosen
+    accepted = request.accept_languages.best_match(list(LANGUAGES))
+    return accepted or services().settings.language
+
+
+def theme() -> Theme | None:
+    """Return the theme that the person has chosen; None leaves it to the browser."""
+    return preferences().theme
+
+
+def shows_browser_time() -> bool:
+    """Return whether scripts may show times in the browser's time zone: the person has chosen none."""
+    return not preferences().time_zone
+
+
+def local(at: float) -> datetime:
+    """Return a time, in seconds since the epoch, in the time zone of this request."""
+    return datetime.fromtimestamp(at, UTC).astimezone(zone())
+
+
+def zone_name() -> str:
+    """Return what to call the time zone of this request: “Europe/Berlin”, or “CET” of the machine."""
+    found = zone()
+    return found.key if isinstance(found, ZoneInfo) else datetime.now(UTC).astimezone().tzname() or "UTC"
+
+
+def zone() -> tzinfo | None:
+    """Return the time zone of this request; None for the machine's own, which changes with the season."""
+    if not has_request_context():
+        return None
+    name = preferences().time_zone or services().settings.time_zone
+    return _named(name) if name else None
+
+
+@cache
+def _named(name: str) -> ZoneInfo:
+    return ZoneInfo(name)

@@ -1,0 +1,50 @@
+"""Numbers and dates as the language of this request writes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+
+from babel import Locale
+from babel.dates import format_datetime
+
+from dashboard.web.language import choice
+from dashboard.web.language.catalogs import SOURCE
+
+_DATE_TIME = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}
+_DAY = {"en": "EEEE d MMMM", "de": "EEEE, d. MMMM"}
+_DAY_OF_YEAR = {"en": "d MMMM y", "de": "d. MMMM y"}
+
+
+def numerals(text: str) -> str:
+    """Return numbers that were written in English, such as ``1,204`` and ``4.1 MB``, with the separators of
+    the language of this request."""
+    language = choice.language()
+    return text if language == SOURCE else text.translate(_separators(language))
+
+
+@cache
+def _separators(language: str) -> dict[int, str]:
+    symbols = Locale.parse(language).number_symbols["latn"]
+    return str.maketrans({",": symbols["group"], ".": symbols["decimal"]})
+
+
+def date_and_time(when: datetime) -> str:
+    """A date with the time to the minute: “22 Nov 2026, 06:11”."""
+    return _format(when, _DATE_TIME)
+
+
+def day(when: datetime) -> str:
+    """A day of this year: “Saturday 21 November”."""
+    return _format(when, _DAY)
+
+
+def day_of_year(when: datetime) -> str:
+    """A day of any year: “19 November 2025”."""
+    return _format(when, _DAY_OF_YEAR)
+
+
+def _format(when: datetime, patterns: dict[str, str]) -> str:
+    language = choice.language()
+    # Without its zone: the time is that of the zone already.
+    return format_datetime(when.replace(tzinfo=None), patterns[language], locale=language)

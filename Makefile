@@ -81,6 +81,7 @@ bench-storage:  ## measure every driver against its vendor's SDK (BENCH="--drive
 bench-web:  ## measure pages and files beside slow readers, with 1,000,000 catalogued files (BENCH=--quick)
 	@$(ENSURE) requirements-dev.lock
 	@$(PY) -m bench.web $(BENCH)
+	@$(PY) -m bench.watching $(filter --quick,$(BENCH))
 	@exec $(PY) -m bench.uploads $(filter --quick,$(BENCH))
 
 interop:  ## round trips and the conformance suite against servers of other makes

@@ -7,6 +7,7 @@ Who asks, and whether that person may, is decided before by ``guards``, on every
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 
 from flask import Flask, Response, current_app, g, request
 from flask_login import current_user
+from flask_wtf.csrf import generate_csrf
 
 from dashboard.web.context import from_htmx
 
@@ -24,6 +26,8 @@ MAX_SHARED = 200
 TOKEN_SECONDS = 3600.0
 """After which a fragment with forms is sent again although nothing has changed: the token in it ages."""
 _EXTENSION = "stowage.fragments"
+_TOKEN = f"token-{secrets.token_hex(16)}"
+"""What stands for the token for forms in a shared fragment. Nobody can write it into a name that is shown."""
 
 
 @dataclass(slots=True)
@@ -50,9 +54,7 @@ class SharedFragments:
             if now - entry.at < SHARED_SECONDS and entry.shows == shows:
                 return entry.html
             html = build()
-            # A token for forms belongs to one session.
-            if not _has_token():
-                entry.shows, entry.at, entry.html = shows, now, html
+            entry.shows, entry.at, entry.html = shows, now, html
             return html
 
     def _entry(self, key: Hashable) -> _Entry:
@@ -74,7 +76,9 @@ def shared(name: str, *parts: Hashable, shows: object, build: Callable[[], str])
     """Return a fragment that people with the same rights see alike. ``name`` and ``parts`` say which one it
     is; see ``SharedFragments.get``."""
     fragments: SharedFragments = current_app.extensions[_EXTENSION]
-    return fragments.get((name, *parts, _viewer()), shows, build)
+    html = fragments.get((name, *parts, _viewer()), shows, lambda: _without_token(build()))
+    # Whoever builds it: the token for forms belongs to one session.
+    return html.replace(_TOKEN, generate_csrf()) if _TOKEN in html else html
 
 
 def _viewer() -> Hashable:
@@ -82,8 +86,8 @@ def _viewer() -> Hashable:
     return current_user.info.role, request.script_root
 
 
-def _has_token() -> bool:
-    return "csrf_token" in g
+def _without_token(html: str) -> str:
+    return html.replace(g.csrf_token, _TOKEN) if "csrf_token" in g else html
 
 
 def _send_if_changed(response: Response) -> Response:
@@ -91,7 +95,7 @@ def _send_if_changed(response: Response) -> Response:
     if not is_fragment or response.mimetype != "text/html" or response.is_streamed:
         return response
     content = response.get_data()
-    if _has_token():
+    if "csrf_token" in g:
         # It is another one in every response.
         content = content.replace(g.csrf_token.encode(), b"%d" % (time.time() // TOKEN_SECONDS))
     tag = hashlib.sha256(content).hexdigest()[:32]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dashboard.migration.types import Outcome, Progress, State, Verify
 from dashboard.services.migrations.review_notes import to_do
 
-FAST_POLL_SECONDS = 20.0
+FAST_POLL_SECONDS = 6.0
 """Seconds after its start during which a migration's page polls twice as often."""
 
 

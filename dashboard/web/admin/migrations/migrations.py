@@ -40,13 +40,14 @@ class MigrationPages(Page):
     @route("/live", Permission.VIEW)
     def live_list(self) -> str:
         """The current table of migrations."""
-        return self._list("admin/migrations/list_live.html")
+        before, wanted = _wanted()
+        return fragments.shared(
+            "migrations", before, wanted, from_htmx(), shows=None,
+            build=lambda: self._list("admin/migrations/list_live.html"),
+        )  # fmt: skip
 
     def _list(self, template: str) -> str:
-        before = parse_integer(request.args, "before")
-        wanted = MigrationFilter(
-            *(request.args.get(name, "").strip()[:MAX_TEXT] for name in ("state", "backend", "text"))
-        )
+        before, wanted = _wanted()
         found = services().migrations.list(limit=PAGE + 1, before_id=before, wanted=wanted)
         shown = found[:PAGE]
         filters = {name: value for name, value in asdict(wanted).items() if value}
@@ -167,6 +168,12 @@ class MigrationPages(Page):
         services().migrations.cancel(actor(), id)
         flash_done("The migration is cancelled. What was copied stays where it is.")
         return see_other(url_for("migrations.show", id=id))
+
+
+def _wanted() -> tuple[int | None, MigrationFilter]:
+    """Which migrations the address asks for."""
+    texts = (request.args.get(name, "").strip()[:MAX_TEXT] for name in ("state", "backend", "text"))
+    return parse_integer(request.args, "before"), MigrationFilter(*texts)
 
 
 def _shown(p: Progress) -> str:

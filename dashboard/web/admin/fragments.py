@@ -19,6 +19,7 @@ from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 
 from dashboard.web.context import from_htmx
+from dashboard.web.language import choice
 
 SHARED_SECONDS = 1.0
 """For which a fragment is shared, if what it shows is still equal."""
@@ -77,13 +78,14 @@ def shared(name: str, *parts: Hashable, shows: object, build: Callable[[], str])
     is; see ``SharedFragments.get``."""
     fragments: SharedFragments = current_app.extensions[_EXTENSION]
     html = fragments.get((name, *parts, _viewer()), shows, lambda: _without_token(build()))
-    # Whoever builds it: the token for forms belongs to one session.
+    # The token for forms belongs to one session, not to the one that happened to build the part.
     return html.replace(_TOKEN, generate_csrf()) if _TOKEN in html else html
 
 
 def _viewer() -> Hashable:
     """What a page depends on besides its content: two people for whom it is equal see the same."""
-    return current_user.info.role, request.script_root
+    chosen = choice.preferences()
+    return current_user.info.role, choice.language(), chosen.time_zone, chosen.theme, request.script_root
 
 
 def _without_token(html: str) -> str:

@@ -103,6 +103,15 @@ def test_people_with_other_rights_get_no_fragment_of_each_other(
     assert poll(signed_in("vera"), path, of_viewer)[0] == 304
 
 
+def test_everybody_gets_a_fragment_in_their_own_language(admin: Browser, migration: int) -> None:
+    path = f"/migrations/{migration}/live"
+    texts = []
+    for language in ("en", "de", "en"):
+        answer = admin.get(path, headers={"HX-Request": "true", "Accept-Language": language})
+        texts.append(answer.text)
+    assert texts[0] == texts[2] != texts[1]
+
+
 def test_whoever_is_signed_out_learns_nothing_from_a_tag(console: WebConsole, migration: int) -> None:
     path = f"/migrations/{migration}/live"
     browser = console.browser()

@@ -22,6 +22,7 @@ FOLDERS_OF_TESTS = {
     "app",  # dashboard/app.py and what starts it
     "bench",
     "browser",
+    "browser/screens",
     "docs",
     "kill",
     "migration/with_servers",

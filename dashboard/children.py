@@ -116,7 +116,9 @@ def run_runner(arguments: Sequence[str]) -> NoReturn:
         when_parent_dies(lambda: _stop_or_exit(stop))
     from dashboard.app import open_services
 
-    code = open_services(settings).runner.run_forever(stop)
+    services = open_services(settings)
+    code = services.runner.run_forever(stop)
+    services.backends.requests.store()
     logging.shutdown()
     # Threads blocked in network calls would delay a clean exit by minutes; everything that matters is in
     # the databases.

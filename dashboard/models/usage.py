@@ -47,3 +47,17 @@ duplicates = Table(
     Index("ix_usage_duplicates_wasted", "wasted", "id"),
     sqlite_autoincrement=True,
 )
+
+# What was asked of backends: one row for each class of requests, and for each kind of error.
+request_counts = Table(
+    "request_counts",
+    metadata,
+    Column("backend_id", Integer, primary_key=True, autoincrement=False),
+    # Days since the epoch, in UTC.
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    # A class such as "read", or "error:" and a kind.
+    Column("what", String(32), primary_key=True),
+    Column("requests", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)

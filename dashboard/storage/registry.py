@@ -173,13 +173,15 @@ def build(
     *,
     internal_options: Mapping[str, str] = MappingProxyType({}),
     machine: MachinePolicy | None = None,
+    innermost: Callable[[Driver], Driver] = lambda driver: driver,
 ) -> Driver:
     """Build a driver, and the wrappers around it, from options that :func:`check_options` returned. No
     network call.
 
     ``internal_options``: options of wrappers that the program sets and not a person, such as the folder for a
-    cache; without one nothing is stored on this disk. ``machine``: what it may use of this machine. Raises
-    ``InvalidInput`` for credentials of this machine that it may not use.
+    cache; without one nothing is stored on this disk. ``machine``: what it may use of this machine.
+    ``innermost``: put around the driver itself, below its wrappers. Raises ``InvalidInput`` for credentials
+    of this machine that it may not use.
     """
     kind = driver_type(driver)
     if kind.unusable:
@@ -193,7 +195,7 @@ def build(
         made = call_factory(driver, lambda: _at(kind.factory)(options, secrets))
     if isinstance(made, UsesLocalFolders):
         made.restrict_to(machine.folders)
-    return wrap(made, {**options, **internal_options}, secrets)
+    return wrap(innermost(made), {**options, **internal_options}, secrets)
 
 
 def wrap(driver: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Driver:

@@ -150,10 +150,12 @@ def test_what_is_stored_is_seen_through_transparent_wrappers_only() -> None:
 
 
 def test_every_wrapper_can_be_switched_on() -> None:
-    # What stands in is composed by the services, who know the other backends.
+    # What stands in, and what counts, is composed by the services.
     assert {
         each.factory.partition(":")[0].removesuffix(".driver").rpartition(".")[2] for each in WRAPPERS
-    } | {"fallback"} == {kind.__module__.removesuffix(".driver").rpartition(".")[2] for kind in KINDS}
+    } | {"counted", "fallback"} == {
+        kind.__module__.removesuffix(".driver").rpartition(".")[2] for kind in KINDS
+    }
 
 
 def test_the_stand_in_has_every_power() -> None:

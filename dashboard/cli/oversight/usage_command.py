@@ -31,13 +31,15 @@ def usage(invocation: Invocation, sum_up: bool, as_csv: bool) -> None:
     costs = [cost_of(each, table) for each in found.backends]
     out.document({"usage": found, "costs": costs, "currency": table.currency})
     out.table(
-        ("backend", ">objects", ">size", ">in duplicates", ">a month"),
+        ("backend", ">objects", ">size", ">in duplicates", ">requests", ">errors", ">a month"),
         [
             (
                 each.name,
                 "" if each.objects is None else f"{each.objects:,}",
                 formatting.size(each.bytes),
                 formatting.size(each.duplicate_bytes),
+                f"{each.traffic.requests:,}",
+                f"{each.traffic.failed:,}",
                 "" if cost.total is None else table.money(cost.total),
             )
             for each, cost in zip(found.backends, costs, strict=True)

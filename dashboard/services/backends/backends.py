@@ -36,6 +36,7 @@ from dashboard.services.history.history import forget_history
 from dashboard.services.jobs import enqueue
 from dashboard.services.keys import Keys
 from dashboard.services.permissions import Actor, Permission
+from dashboard.services.requests.request_counts import RequestCounts
 from dashboard.storage import registry
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.driver import Driver
@@ -63,6 +64,7 @@ class Backends(BackendQueries):
         self._saved = StoredBackends(database, keys)
         self._machine = machine or MachinePolicy()
         self._drivers = DriverCache()
+        self.requests = RequestCounts(database)
         self._breakers = CircuitBreakers(database)
         self._caches = CacheFolders(caches)
 
@@ -254,7 +256,12 @@ class Backends(BackendQueries):
             internal = self._caches.options_for(stored.id, stored.version, reads=reads)
             options = with_defaults(stored.driver, stored.options)
             driver = registry.build(
-                stored.driver, options, secrets, internal_options=internal, machine=self._machine
+                stored.driver,
+                options,
+                secrets,
+                internal_options=internal,
+                machine=self._machine,
+                innermost=self.requests.counted(stored.id),
             )
             return wrap_driver(
                 self._database, self._breakers, stored, driver, label=label, driver_of=self._stand_in_driver
@@ -291,6 +298,7 @@ class Backends(BackendQueries):
     def close(self) -> None:
         """Close every driver. Idempotent."""
         self._drivers.close()
+        self.requests.close()
 
     def _forget_files(self, session: Session, backend_id: int) -> None:
         # Before this change commits: rather a file too few in the catalogue than one at the wrong place.

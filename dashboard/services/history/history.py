@@ -18,6 +18,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dashboard.errors import StowageError
 from dashboard.models.history import checks, states, tests, totals
+from dashboard.models.usage import request_counts
 from dashboard.services.database import Database, clamp_integer
 from dashboard.services.history.history_values import (
     DAY,
@@ -238,7 +239,7 @@ class History:
 
 def forget_history(connection: Connection, backend_id: int) -> None:
     """Delete all of it, in the caller's transaction: the backend was removed, or is another place now."""
-    for table in (checks, states, tests, totals):
+    for table in (checks, states, tests, totals, request_counts):
         connection.execute(delete(table).where(table.c.backend_id == backend_id))
 
 

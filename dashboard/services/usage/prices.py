@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -25,27 +25,33 @@ MAX_CURRENCY = 8
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """For a GB (10⁹ bytes): stored for a month, and downloaded."""
+    """Of a GB (10⁹ bytes), stored for a month and downloaded; of 1,000 writes, listings and reads."""
 
     storage: float
     download: float = 0.0
+    writes: float = 0.0
+    lists: float = 0.0
+    reads: float = 0.0
 
 
+PRICED = tuple(each.name for each in fields(Price))
+ESTIMATED = "November 2026"
 ESTIMATES: Mapping[str, Price] = {
-    "aws": Price(0.023, 0.09),
-    "b2": Price(0.006, 0.01),
-    "r2": Price(0.015, 0.0),
+    "aws": Price(0.023, 0.09, 0.005, 0.005, 0.0004),
+    "b2": Price(0.006, 0.01, 0.0, 0.004, 0.0004),
+    "r2": Price(0.015, 0.0, 0.0045, 0.0045, 0.00036),
     "spaces": Price(0.02, 0.01),
     "wasabi": Price(0.0068, 0.0),
     "supabase": Price(0.021, 0.09),
     "hetzner": Price(0.0061, 0.0012),
     "scaleway": Price(0.0157, 0.0108),
-    "gcs_interop": Price(0.02, 0.12),
-    "gcs": Price(0.02, 0.12),
-    "azure": Price(0.018, 0.087),
-    "vercel_blob": Price(0.023, 0.05),
+    "gcs_interop": Price(0.02, 0.12, 0.005, 0.005, 0.0004),
+    "gcs": Price(0.02, 0.12, 0.005, 0.005, 0.0004),
+    "azure": Price(0.018, 0.087, 0.0055, 0.0055, 0.0004),
+    "vercel_blob": Price(0.023, 0.05, 0.005, 0.005, 0.0004),
 }
-"""By preset: rough figures for US regions, first tier, without taxes, in US dollars. Nobody was asked."""
+"""By preset, put together in the month ``ESTIMATED``: rough figures for US regions, first tier, without free
+tiers and taxes, in US dollars. They are no quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +78,15 @@ class Cost:
     bytes: int
     storage: float | None
     download: float | None
+    requests: float | None
     elsewhere: tuple[tuple[str, float], ...]
 
     @property
     def total(self) -> float | None:
-        """Storage and downloads together."""
-        return None if self.storage is None or self.download is None else self.storage + self.download
+        """Storage, downloads and requests together."""
+        if self.storage is None or self.download is None or self.requests is None:
+            return None
+        return self.storage + self.download + self.requests
 
     @property
     def cheapest(self) -> bool:
@@ -109,15 +118,15 @@ class Prices:
         _check("downloads", downloads, 10_000.0)
         for name, price in prices.items():
             if price is not None:
-                _check(f"storage.{name}", price.storage, MAX_PRICE)
-                _check(f"download.{name}", price.download, MAX_PRICE)
+                for field_name in PRICED:
+                    _check(f"{field_name}.{name}", getattr(price, field_name), MAX_PRICE)
         with self._database.write() as session:
             before = _load(session)
             merged = {name: price for name, price in {**before.prices, **prices}.items() if price is not None}
             after = PriceTable(currency, downloads, merged, estimated=False)
             if (before.currency, before.downloads, before.prices) == (currency, downloads, merged):
                 return before
-            values = {name: [price.storage, price.download] for name, price in merged.items()}
+            values = {name: astuple(price) for name, price in merged.items()}
             text = json.dumps({"currency": currency, "downloads": downloads, "prices": values})
             session.merge(Setting(key=SETTING, value=text))
             self._audit.record(session, actor, "prices.save", "prices", **_changes(before, after))
@@ -134,23 +143,26 @@ class Prices:
 
 
 def cost_of(usage: BackendUsage, table: PriceTable) -> Cost:
-    """What a month of a backend costs, at what it holds now."""
-    size = usage.bytes or 0
+    """What a month of a backend costs, at what it holds now and the requests to it in the last 30 days."""
     own = table.prices.get(usage.preset)
     others = sorted(
         (
-            (name, sum(_amounts(size, price, table)))
+            (name, sum(_amounts(usage, price, table)))
             for name, price in table.prices.items()
             if name != usage.preset
         ),
         key=lambda each: each[1],
     )
-    storage, download = _amounts(size, own, table) if own else (None, None)
-    return Cost(usage.name, size, storage, download, tuple(others[:3]) if own else ())
+    storage, download, requests = _amounts(usage, own, table) if own else (None, None, None)
+    return Cost(usage.name, usage.bytes or 0, storage, download, requests, tuple(others[:3]) if own else ())
 
 
-def _amounts(size: int, price: Price, table: PriceTable) -> tuple[float, float]:
-    return size / GB * price.storage, size / GB * table.downloads / 100 * price.download
+def _amounts(usage: BackendUsage, price: Price, table: PriceTable) -> tuple[float, float, float]:
+    traffic, size = usage.traffic, usage.bytes or 0
+    # What was read through this console left the backend, however little the table assumes.
+    downloaded = max(size * table.downloads / 100, traffic.bytes_read)
+    requests = traffic.writes * price.writes + traffic.lists * price.lists + traffic.reads * price.reads
+    return size / GB * price.storage, downloaded / GB * price.download, requests / 1000
 
 
 def _load(session: Session) -> PriceTable:
@@ -179,4 +191,8 @@ def _changes(before: PriceTable, after: PriceTable) -> dict[str, str]:
 
 
 def _text(price: Price | None) -> str:
-    return "none" if price is None else f"{price.storage:g} stored, {price.download:g} downloaded"
+    if price is None:
+        return "none"
+    text = f"{price.storage:g} stored, {price.download:g} downloaded"
+    requests = (price.writes, price.lists, price.reads)
+    return text + (", {:g}/{:g}/{:g} for writes, lists and reads".format(*requests) if any(requests) else "")

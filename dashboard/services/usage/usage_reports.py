@@ -12,6 +12,7 @@ from dashboard.models.usage import duplicates, summaries
 from dashboard.services.csv_cells import csv_line
 from dashboard.services.database import Database
 from dashboard.services.history.history import History
+from dashboard.services.requests.request_counts import RequestCounts, RequestTotals
 from dashboard.services.usage.prices import PriceTable, cost_of
 from dashboard.services.usage.summing_up import AGES, LARGER, OLDER, SIZES, UNKNOWN_AGE
 from dashboard.services.usage.usage_values import (
@@ -30,9 +31,10 @@ AGE_NAMES = (*(name for name, _ in AGES), OLDER)
 class UsageReports:
     """Thread-safe."""
 
-    def __init__(self, database: Database, history: History) -> None:
+    def __init__(self, database: Database, history: History, requests: RequestCounts) -> None:
         self._database = database
         self._history = history
+        self._requests = requests
 
     def usage(self) -> Usage:
         """Everything that the page shows."""
@@ -47,9 +49,10 @@ class UsageReports:
         names = {row.id: row.name for row in backends}
         known = [rows[number] for number in names if number in rows]
         uptime = self._history.uptime(tuple(names), "30d")
+        traffic = self._requests.totals(tuple(names))
         ages = added([row.ages for row in known], (*AGE_NAMES, UNKNOWN_AGE))
         return Usage(
-            tuple(_backend(row, rows.get(row.id), uptime[row.id]) for row in backends),
+            tuple(_backend(row, rows.get(row.id), uptime[row.id], traffic[row.id]) for row in backends),
             added([row.kinds for row in known]),
             added([row.sizes for row in known], SIZE_NAMES),
             tuple(each for each in ages if each.name != UNKNOWN_AGE or each.files),
@@ -96,6 +99,8 @@ class UsageReports:
             for file in files:
                 yield csv_line((about, f"{file.backend}/{file.key}", 1, file.size, "", ""))
         for each in usage.backends:
+            yield from _traffic_lines(each)
+        for each in usage.backends:
             yield csv_line(("in duplicates", each.name, each.duplicate_files, each.duplicate_bytes, "", ""))
 
     def _names(self) -> Mapping[int, str]:
@@ -103,7 +108,7 @@ class UsageReports:
             return {row.id: row.name for row in session.execute(select(Backend.id, Backend.name))}
 
 
-def _backend(row: Row[Any], summary: Row[Any] | None, uptime: Any) -> BackendUsage:
+def _backend(row: Row[Any], summary: Row[Any] | None, uptime: Any, traffic: RequestTotals) -> BackendUsage:
     values: dict[str, Any] = {}
     if summary is not None:
         fields = ("at", "duplicate_groups", "duplicate_files", "duplicate_bytes", "without_checksum")
@@ -118,7 +123,21 @@ def _backend(row: Row[Any], summary: Row[Any] | None, uptime: Any) -> BackendUsa
         **values,
         checks=uptime.checks,
         failed_checks=uptime.failed,
+        traffic=traffic,
     )
+
+
+def _traffic_lines(backend: BackendUsage) -> Iterator[str]:
+    traffic = backend.traffic
+    for what, requests, size in (
+        ("reads", traffic.reads, traffic.bytes_read),
+        ("writes", traffic.writes, traffic.bytes_written),
+        ("lists", traffic.lists, 0),
+        ("deletes", traffic.deletes, 0),
+        ("read elsewhere", traffic.fallback_reads, 0),
+        *((f"errors, {kind}", count, 0) for kind, count in traffic.errors.items()),
+    ):
+        yield csv_line((f"{what} in 30 days", backend.name, requests, size, "", ""))
 
 
 def _named(rows: Any, names: Mapping[int, str], column: str, key: Any) -> tuple[NamedFile, ...]:

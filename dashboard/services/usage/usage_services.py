@@ -43,6 +43,6 @@ def compose_usage(
     database: Database, audit: AuditLog, history: History, catalogue: Catalogue, files: FileServices
 ) -> UsageServices:
     """Compose them."""
-    reports = UsageReports(database, history)
+    reports = UsageReports(database, history, files.writes.backends.requests)
     duplicates = DuplicateFiles(database, reports, catalogue, files.writes, files.deletions)
     return UsageServices(reports, Prices(database, audit), duplicates, SummingUp(database))

@@ -4,7 +4,9 @@ epoch, sizes bytes."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from dashboard.services.requests.request_counts import RequestTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class DuplicateGroup:
 @dataclass(frozen=True, slots=True)
 class BackendUsage:
     """One backend. ``objects`` and ``bytes`` are those of its last count, None before the first; the rest is
-    about its rows in the catalogue, ``at`` the time they were summed up, None if they were not yet."""
+    about its rows in the catalogue, ``at`` the time they were summed up, None if they were not yet.
+    ``traffic``: in the last 30 days."""
 
     id: int
     name: str
@@ -57,6 +60,7 @@ class BackendUsage:
     without_checksum: int = 0
     checks: int = 0
     failed_checks: int = 0
+    traffic: RequestTotals = field(default_factory=RequestTotals)
 
 
 @dataclass(frozen=True, slots=True)

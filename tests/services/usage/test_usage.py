@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
 from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.models.console import Setting
 from dashboard.services.catalogue.catalogue import FileFacts
 from dashboard.services.files.changing.outcomes import FileRef
+from dashboard.services.requests.request_counts import RequestTotals
 from dashboard.services.usage.duplicate_files import Keep
-from dashboard.services.usage.prices import ESTIMATES, Price, PriceTable, cost_of
+from dashboard.services.usage.prices import ESTIMATES, SETTING, Price, PriceTable, cost_of
 from dashboard.services.usage.usage_values import BackendUsage, DuplicateGroup, Usage
 from tests.services.backends.test_backends import local
 from tests.services.console import ADMIN, OPERATOR, VIEWER, ServiceConsole
@@ -223,6 +226,24 @@ def test_a_month_costs_storage_and_downloads() -> None:
     assert not found.cheapest
     assert cost_of(used("b2", 10**12), table).cheapest
     assert cost_of(used("local", 10**12), table).total is None
+
+
+def test_requests_and_counted_downloads_cost_too() -> None:
+    table = PriceTable("$", 0.0, {"aws": Price(0.02, 0.10, 0.005, 0.004, 0.0004), "b2": Price(0.02)})
+    traffic = RequestTotals(reads=10**6, writes=10**5, lists=10**4, deletes=10**9, bytes_read=10**10)
+    found = cost_of(replace(used("aws", 10**9), traffic=traffic), table)
+    assert found.download == pytest.approx(10 * 0.10)
+    assert found.requests == pytest.approx(0.4 + 0.5 + 0.04)
+    assert found.total == pytest.approx(0.02 + 1.0 + 0.94)
+    # The others, for the same requests.
+    assert found.elsewhere == (("b2", pytest.approx(0.02)),)
+
+
+def test_prices_from_before_there_were_requests_are_read(console: ServiceConsole) -> None:
+    with console.database.write() as session:
+        text = '{"currency": "EUR", "downloads": 5, "prices": {"b2": [0.007, 0.01]}}'
+        session.merge(Setting(key=SETTING, value=text))
+    assert console.services.usage.prices.table().prices == {"b2": Price(0.007, 0.01)}
 
 
 def test_prices_are_changed_recorded_and_put_back(console: ServiceConsole) -> None:

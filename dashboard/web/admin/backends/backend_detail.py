@@ -96,6 +96,7 @@ def usage_facts(backend: BackendInfo) -> dict[str, Any]:
     return {
         "growth": charts.line([Series("Stored", sizes)], totals.times, BYTES, now="now"),
         "per_day": growth_per_day(totals),
+        "traffic": services().backends.requests.totals([backend.id])[backend.id],
     }
 
 

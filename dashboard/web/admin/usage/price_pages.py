@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput
 from dashboard.services.permissions import Permission
-from dashboard.services.usage.prices import Price
+from dashboard.services.usage.prices import ESTIMATED, PRICED, Price
 from dashboard.storage.registry import PRESETS
 from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
@@ -55,6 +55,7 @@ class PricePages(Page):
             self.render(
                 "admin/usage/prices.html",
                 table=services().usage.prices.table(),
+                estimated=ESTIMATED,
                 presets=PRESETS,
                 typed=request.form,
                 error=error,
@@ -63,10 +64,10 @@ class PricePages(Page):
 
 
 def _price(name: str) -> Price | None:
-    storage, download = _number(f"storage.{name}"), _number(f"download.{name}")
-    if storage is None and download is None:
+    values = {field: _number(f"{field}.{name}") for field in PRICED}
+    if all(value is None for value in values.values()):
         return None
-    return Price(storage or 0.0, download or 0.0)
+    return Price(**{field: value or 0.0 for field, value in values.items()})
 
 
 def _number(name: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import request, url_for
@@ -12,7 +13,7 @@ from dashboard.errors import InvalidInput
 from dashboard.services.history.history_values import Totals
 from dashboard.services.permissions import Permission
 from dashboard.services.usage.duplicate_files import Keep
-from dashboard.services.usage.prices import cost_of
+from dashboard.services.usage.prices import ESTIMATED, cost_of
 from dashboard.services.usage.usage_values import Slice, Usage
 from dashboard.storage.registry import label_of
 from dashboard.web import charts
@@ -69,9 +70,10 @@ class UsagePages(Page):
                 over_time=_over_time(usage, totals, measure),
                 **_breakdowns(usage),
                 table=table,
+                estimated=ESTIMATED,
                 costs=costs,
                 total_cost=sum(known) if known else None,
-                fallback_reads=services().serving.fallback_reads.recent(),
+                requests=_requests(usage, int(days)),
                 label_of=label_of,
                 file_url=_file_url,
                 old=[each.name for each in usage.backends if _is_old(each.counted_at)],
@@ -148,6 +150,23 @@ def _over_time(usage: Usage, totals: Totals, measure: str) -> charts.Chart:
         if each.id in rows
     ]
     return charts.stacked(series, totals.times, unit, now="today")
+
+
+def _requests(usage: Usage, days: int) -> dict[str, charts.Chart]:
+    """Requests and errors of each day, as charts."""
+    found = services().backends.requests.by_day([each.id for each in usage.backends], days)
+    times = [day * YESTERDAY for day in found.days]
+    busiest = sorted(usage.backends, key=lambda each: -sum(found.requests[each.id]))
+
+    def stacked(counts: Mapping[int, Sequence[int]]) -> charts.Chart:
+        series = [
+            Series(each.name, counts[each.id], number % charts.COLORS + 1)
+            for number, each in enumerate(busiest)
+            if any(counts[each.id])
+        ]
+        return charts.stacked(series, times, OBJECTS, now="today")
+
+    return {"requests": stacked(found.requests), "errors": stacked(found.errors)}
 
 
 def _breakdowns(usage: Usage) -> dict[str, Any]:

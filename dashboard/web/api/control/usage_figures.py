@@ -24,6 +24,7 @@ class MonthlyCost:
     backend: str
     storage: float | None
     download: float | None
+    requests: float | None
     elsewhere: tuple[PriceElsewhere, ...]
 
 
@@ -49,7 +50,8 @@ def usage() -> UsageDetails:
     """Return how storage is used.
 
     `objects` and `bytes` of a backend are those of its last count. Kinds, sizes, ages and duplicates are
-    about its files in the catalogue, and are summed up after each count.
+    about its files in the catalogue, and are summed up after each count. `traffic` is what this console sent
+    to a backend in the last 30 days: reads, writes, listings and deletions, their bytes, and errors by kind.
     """
     room = services().usage
     found, table = room.reports.usage(), room.prices.table()
@@ -57,7 +59,7 @@ def usage() -> UsageDetails:
     for each in found.backends:
         cost = cost_of(each, table)
         elsewhere = tuple(PriceElsewhere(preset, amount) for preset, amount in cost.elsewhere)
-        costs.append(MonthlyCost(cost.backend, cost.storage, cost.download, elsewhere))
+        costs.append(MonthlyCost(cost.backend, cost.storage, cost.download, cost.requests, elsewhere))
     return UsageDetails(found, tuple(costs), table.currency)
 
 

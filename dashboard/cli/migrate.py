@@ -80,16 +80,23 @@ def migrate(
     migrations = invocation.services.migrations
     number = migrations.create(invocation.actor, source, destination, spec, approve=at_once)
     invocation.out.note(f"Migration {number}: {source} to {destination}")
+    return carry_out(invocation, number)
+
+
+def carry_out(invocation: Invocation, number: int, *, yes: bool = False) -> int:
+    """Follow a migration to its end, showing its plan and asking before anything is copied, unless it was
+    approved or ``yes`` was given; return the exit code."""
+    migrations = invocation.services.migrations
     progress = follow.follow(invocation, number)
     if progress.state is State.READY:
-        if not _agreed(invocation, progress):
+        if not yes and not _agreed(invocation, progress):
             migrations.cancel(invocation.actor, number)
             invocation.out.note("Cancelled: nothing was copied.")
             invocation.out.document(migrations.progress(number).as_dict())
             return WITH_ERRORS
         migrations.approve(invocation.actor, number)
         progress = follow.follow(invocation, number)
-    if dry_run and not invocation.out.as_json:
+    if progress.spec.dry_run and not invocation.out.as_json:
         invocation.out.fields(follow.plan(progress))
     return follow.print_result(invocation, progress)
 

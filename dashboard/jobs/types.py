@@ -21,8 +21,8 @@ RESTART_CODE = 75
 
 class JobKind(StrEnum):
     """What a job does. The ``subject_id`` is a migration's for migration jobs, a backend's for all others.
-    There is one ``UPLOADS``, ``FILES``, ``USAGE``, ``AUDIT`` and ``BACKUP`` for the whole instance, with
-    subject 0."""
+    There is one ``UPLOADS``, ``FILES``, ``USAGE``, ``AUDIT``, ``BACKUP`` and ``COPIES`` for the whole
+    instance, with subject 0."""
 
     MIGRATION = "migration"
     COUNT = "count"
@@ -40,6 +40,8 @@ class JobKind(StrEnum):
     """Sum up the catalogue for the Usage page."""
     AUDIT = "audit"
     """Check the chain of the audit log, and remove entries that are too old."""
+    COPIES = "copies"
+    """Begin the scheduled copies that are due."""
 
 
 class JobState(StrEnum):
@@ -184,4 +186,6 @@ LANES = (
     Lane(frozenset({JobKind.UPLOADS}), 1),
     Lane(frozenset({JobKind.FILES}), 1),
     Lane(frozenset({JobKind.BACKUP}), 1),
+    Lane(frozenset({JobKind.USAGE, JobKind.AUDIT}), 1),
+    Lane(frozenset({JobKind.COPIES}), 1),
 )

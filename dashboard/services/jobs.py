@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from sqlalchemy import CursorResult, Select, and_, delete, exists, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from dashboard.jobs.timing import Timing
 from dashboard.jobs.types import Job, JobKind, JobState
 from dashboard.models.backends import Backend
 from dashboard.models.migrations import Job as JobRow
 from dashboard.models.migrations import Schedule
+from dashboard.models.schedules import JobTiming
 from dashboard.services.database import Database, clamp_integer
 
 MAX_JOBS = 500
@@ -24,6 +26,7 @@ INSTANCE_INTERVALS: dict[JobKind, float] = {
     JobKind.USAGE: 6 * 3600.0,
     JobKind.AUDIT: 86_400.0,
     JobKind.BACKUP: 300.0,
+    JobKind.COPIES: 30.0,
 }
 """The jobs that are repeated for the whole instance, with subject 0."""
 
@@ -185,9 +188,11 @@ class Jobs:
         self._ensure_schedules()
         now = time.time()
         with self._database.read() as session:
+            timings = {row.kind: Timing.parse(row.timing) for row in session.scalars(select(JobTiming))}
+            off = select(JobTiming.kind).where(~JobTiming.enabled)
             due = session.execute(
                 select(Schedule.id, Schedule.kind, Schedule.subject_id, Schedule.every, Schedule.next_run)
-                .where(Schedule.next_run <= now)
+                .where(Schedule.next_run <= now, Schedule.kind.not_in(off))
                 .limit(100)
             ).all()
         if not due:
@@ -198,7 +203,9 @@ class Jobs:
                 taken = session.execute(
                     update(Schedule)
                     .where(Schedule.id == row.id, Schedule.next_run == row.next_run)
-                    .values(next_run=now + row.every)
+                    .values(
+                        next_run=timings[row.kind].next_after(now) if row.kind in timings else now + row.every
+                    )
                 )
                 assert isinstance(taken, CursorResult)
                 if taken.rowcount:

@@ -15,7 +15,6 @@ from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobRes
 from dashboard.migration.types import Progress, State
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.checks import Checks
-from dashboard.services.backups.backups import Backups
 from dashboard.services.database import Database
 from dashboard.services.environment.live_settings import LiveSettings
 from dashboard.services.fallback.write_back import WriteBack
@@ -26,6 +25,7 @@ from dashboard.services.keys import Keys
 from dashboard.services.migrations.job_handler import MigrationHandler
 from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
+from dashboard.services.schedules.schedule_services import Schedules
 from dashboard.services.switching.activation import Activation
 from dashboard.services.upkeep.upkeep import Upkeep
 from dashboard.services.usage.usage_services import UsageServices
@@ -55,7 +55,7 @@ class Runner:
         write_back: WriteBack,
         unfinished_uploads: UnfinishedUploads,
         uploads: Processing,
-        backups: Backups,
+        schedules: Schedules,
         files: FilesJob,
         audit: AuditLog,
         usage: UsageServices,
@@ -75,7 +75,7 @@ class Runner:
         self._write_back = write_back
         self._unfinished_uploads = unfinished_uploads
         self._uploads = uploads
-        self._backups = backups
+        self._schedules = schedules
         self._files = files
         self._audit = audit
         self._usage = usage
@@ -195,7 +195,8 @@ class Runner:
             JobKind.FILES: Handler(self._run_files, _ignore),
             JobKind.USAGE: Handler(self._usage.run, _ignore),
             JobKind.AUDIT: Handler(self._audit.run, _ignore),
-            JobKind.BACKUP: Handler(self._backups.run, _ignore),
+            JobKind.BACKUP: Handler(self._schedules.backups.run, _ignore),
+            JobKind.COPIES: Handler(self._schedules.starts.run, _ignore),
         }
 
     def _check(self, context: JobContext) -> JobResult:
@@ -209,6 +210,7 @@ class Runner:
     def _run_files(self, context: JobContext) -> JobResult:
         # Hourly, of which one turn a day looks for damage.
         self._upkeep.check_databases()
+        self._schedules.cleanup.run(context.should_stop)
         return self._files.run(context)
 
     def _count(self, context: JobContext) -> JobResult:

@@ -60,6 +60,7 @@ from dashboard.services.people.passwords import Passwords
 from dashboard.services.people.setup import Setup
 from dashboard.services.people.tokens import Tokens
 from dashboard.services.runner import Runner
+from dashboard.services.schedules.schedule_services import Schedules, compose_schedules
 from dashboard.services.switching.activation import Activation
 from dashboard.services.upkeep.readiness import Readiness
 from dashboard.services.upkeep.upkeep import Upkeep
@@ -109,8 +110,8 @@ class Services:
     usage: UsageServices
     runner: Runner
     upkeep: Upkeep
-    backups: Backups
     environment: EnvironmentEditor
+    schedules: Schedules
 
     @property
     def readiness(self) -> Readiness:
@@ -123,6 +124,11 @@ class Services:
     def settings(self) -> Settings:
         """The settings that count now."""
         return self.live.current
+
+    @property
+    def backups(self) -> Backups:
+        """Backups of the console itself."""
+        return self.schedules.backups
 
     @property
     def history(self) -> History:
@@ -165,13 +171,14 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     uploads = _compose_uploads(settings, database, audit, backends, catalogue)
     cleanup = _compose_cleanup(database, audit, backends, uploads.processing.derivatives)
     writes, serving = FileWrites(database, audit, backends), Serving(database, backends)
-    deletions = Deletions(writes, catalogue)
+    deletions, archives = Deletions(writes, catalogue), BackupStore(settings, database, backends, keys)
     folder_changes = FolderChanges(writes, catalogue, deletions)
     usage = compose_usage(database, audit, status.history, catalogue, FileServices(writes, deletions))
     handler = MigrationHandler(database, audit, backends, max_workers=settings.max_workers)
-    backups = Backups(database, audit, BackupStore(settings, database, backends, keys))
+    schedules = compose_schedules(database, audit, backends, migrations, archives)
     services = Services(
         live=live,
+        schedules=schedules,
         environment=EnvironmentEditor(database, audit, accounts, live),
         database=database,
         setup=Setup(
@@ -186,7 +193,6 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         checks=checks,
         activation=activation,
         upkeep=upkeep,
-        backups=backups,
         probes=Probes(database, audit, backends, status),
         bucket_settings=BucketSettings(database, audit, backends),
         migrations=migrations,
@@ -222,7 +228,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             write_back=write_back,
             unfinished_uploads=UnfinishedUploads(database, backends, keys),
             uploads=uploads.processing,
-            backups=backups,
+            schedules=schedules,
             files=FilesJob(catalogue, folder_changes, deletions, *cleanup),
             upkeep=upkeep,
             audit=audit,

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from dashboard.errors import Kind, StowageError
-from dashboard.jobs.types import RESTART_CODE, JobKind
+from dashboard.jobs.types import LANES, RESTART_CODE, JobKind
 from dashboard.migration import run as engine
 from dashboard.migration.types import ObjectState, Outcome, Progress, Spec, State
 from dashboard.models.migrations import Job
@@ -308,3 +308,10 @@ def test_leases_of_a_killed_runner_do_not_hold_up_the_next(services: Services, t
         # Long before the lease of ten minutes ends.
         await_state(services, number, State.FINISHED)
     assert_whole(services, number, len(FEW))
+
+
+def test_every_kind_of_job_has_threads_of_exactly_one_lane(services: Services) -> None:
+    """A kind without a lane would be queued and never run."""
+    kinds = [kind for lane in LANES for kind in lane.kinds]
+    assert sorted(kinds) == sorted(JobKind)
+    assert set(services.runner._handlers()) == set(JobKind)

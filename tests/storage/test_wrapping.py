@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from dashboard.services.migrations.as_of import AsOf
+from dashboard.services.migrations.keeping_replaced import KeepsReplaced
 from dashboard.storage import driver as protocols
 from dashboard.storage import object_powers, wrappers
 from dashboard.storage.checks.wrappers import WRAPPERS
@@ -62,7 +64,7 @@ def wrapper_kinds() -> list[type[Wrapper]]:
 
 
 KINDS = wrapper_kinds()
-EVERY = [*KINDS, BehindCircuitBreaker, IncludingWaiting, HidingWaiting]
+EVERY = [*KINDS, BehindCircuitBreaker, IncludingWaiting, HidingWaiting, KeepsReplaced, AsOf]
 """Those that the services put around a driver by themselves, too."""
 
 

@@ -28,6 +28,7 @@ from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 STAND_IN = "stand-in"
 SERVING = "serving"
 DIRECT_UPLOADS = "direct uploads"
+REPLACED_FILES = "replaced files"
 
 DriverOf = Callable[[str], Driver]
 """The driver of a backend that stands in, by name."""
@@ -48,7 +49,7 @@ def wrap_driver(
         return BehindCircuitBreaker(driver, breakers.get(stored, driver))
     if label == SERVING:
         return BehindCircuitBreaker(HidingWaiting(driver), breakers.get(stored, driver))
-    if label.startswith(WRITE_BACK) or label == DIRECT_UPLOADS:
+    if label.startswith((WRITE_BACK, REPLACED_FILES)) or label == DIRECT_UPLOADS:
         return driver
     if label or not has_fallback(stored.options):
         return HidingWaiting(driver)

@@ -18,13 +18,16 @@ from dashboard.models.backends import Backend
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
+from dashboard.services.backends.fallback_drivers import REPLACED_FILES
 from dashboard.services.backends.name_rules_store import NameRulesStore
 from dashboard.services.database import Database, translate_error
 from dashboard.services.engines import BUSY_SECONDS
 from dashboard.services.jobs import enqueue, is_current_claim
+from dashboard.services.migrations.as_of import AsOf, folders_since
+from dashboard.services.migrations.keeping_replaced import KeepsReplaced
 from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.review import Reviews
-from dashboard.services.migrations.spec import from_json
+from dashboard.services.migrations.spec import AS_OF, REPLACED_IN, from_json
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.driver import Driver
@@ -71,6 +74,7 @@ class MigrationHandler:
         finally:
             if not stragglers:
                 self._backends.release(label)
+                self._backends.release(f"{REPLACED_FILES} {label}")
         return result
 
     def failed(self, job: Job, error: StowageError) -> None:
@@ -94,16 +98,14 @@ class MigrationHandler:
             if State(row.state) is not State.FINISHED:
                 # It was stopped without a runner, or with hanging threads: remove their leftovers.
                 ledger.begin()
-                source = self._driver(row.source_id, row.source, label)
-                destination = self._driver(row.destination_id, row.destination, label)
+                source, destination = self._ends(context, row, label)
                 self._clean_up(context, row, ledger, source, destination)
             return JobResult(requeue=context.should_stop())
         spec = from_json(row.spec)
         spec = replace(spec, workers=min(spec.workers, self.max_workers))
         # Before the driver is built, so that its results are not saved for a backend that was edited since.
         version = self._version(row.destination_id)
-        source = self._driver(row.source_id, row.source, label)
-        destination = self._driver(row.destination_id, row.destination, label)
+        source, destination = self._ends(context, row, label)
         monitor = _RunMonitor(self._database, self._audit, context, row.elapsed)
         paths = (self._path(row.source_id), self._path(row.destination_id))
         rules = partial(
@@ -140,6 +142,21 @@ class MigrationHandler:
         except StorageError as error:
             log.warning("Leftovers of migration %d could not be removed: %s", row.id, error)
 
+    def _ends(self, context: JobContext, row: Migration, label: str) -> tuple[Driver, Driver]:
+        """The drivers of both ends; those of a scheduled copy or a restore keep what they replace, or read
+        what was."""
+        source = self._driver(row.source_id, row.source, label)
+        destination = self._driver(row.destination_id, row.destination, label)
+        earlier, folder = row.spec.get(AS_OF), row.spec.get(REPLACED_IN)
+        hidden = f"{REPLACED_FILES} {label}"
+        if earlier:
+            raw = self._raw(row.source_id, row.source, hidden)
+            source = AsOf(source, raw, folders_since(self._database, earlier))
+        if folder:
+            raw = self._raw(row.destination_id, row.destination, hidden)
+            destination = KeepsReplaced(destination, raw, folder, context.should_stop)
+        return source, destination
+
     def _version(self, backend_id: int | None) -> int:
         with self._database.read() as session:
             backend = session.get(Backend, backend_id) if backend_id is not None else None
@@ -156,6 +173,12 @@ class MigrationHandler:
             return free_bytes(backend.driver, backend.options) if backend else None
 
     def _driver(self, backend_id: int | None, name: str, label: str) -> Driver:
+        return self._backends.driver_with_waiting(self._current_name(backend_id, name), label=label)
+
+    def _raw(self, backend_id: int | None, name: str, label: str) -> Driver:
+        return self._backends.driver(self._current_name(backend_id, name), label=label)
+
+    def _current_name(self, backend_id: int | None, name: str) -> str:
         current = self._backends.name_of(backend_id) if backend_id is not None else None
         if current is None:
             raise StowageError(
@@ -165,7 +188,7 @@ class MigrationHandler:
                 subject=name,
                 remedy="Add it again and start a new migration; objects that already exist will be skipped.",
             )
-        return self._backends.driver_with_waiting(current, label=label)
+        return current
 
 
 class _RunMonitor:

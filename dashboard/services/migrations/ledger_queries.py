@@ -132,6 +132,10 @@ class LedgerQueries:
             for table in (failure_groups, live, facts, counters):
                 connection.execute(delete(table).where(table.c.migration_id == migration_id))
 
+    def forget_objects(self, migration_id: int) -> None:
+        """Remove the list of its objects, in chunks; its totals stay. Idempotent."""
+        self._in_chunks(forget_some, objects, objects.c.id, migration_id)
+
     def _in_chunks(self, change: Callable[..., int], *arguments: Any) -> int:
         """Repeat a change, one transaction each time, until it changes nothing; return the total."""
         total = 0

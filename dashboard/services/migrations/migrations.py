@@ -8,8 +8,10 @@ effect at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -81,41 +83,56 @@ class Migrations:
     ) -> int:
         """Start planning a migration; return its id. With ``approve`` copying starts once everything is
         listed, otherwise the migration then waits for approval. Raises ``InvalidInput`` naming the field."""
+        with self._database.write() as session:
+            return self.create_in(session, actor, source, destination, spec, approve=approve)
+
+    def create_in(
+        self,
+        session: Session,
+        actor: Actor,
+        source: str,
+        destination: str,
+        spec: Spec,
+        *,
+        approve: bool = False,
+        more: Mapping[str, Any] = MappingProxyType({}),
+    ) -> int:
+        """Like :meth:`create`, in the caller's transaction. ``more`` is stored with the spec, for the job's
+        handler."""
         actor.require(Permission.MIGRATE)
         check_spec(spec)
         now = time.time()
-        with self._database.write() as session:
-            here = find_backend(session, source, "source")
-            there = find_backend(session, destination, "destination")
-            refuse_overlap((here.driver, here.options), (there.driver, there.options), spec.prefix)
-            refuse_read_only(here.options, there.options, spec)
-            row = Migration(
-                source=here.name,
-                source_id=here.id,
-                destination=there.name,
-                destination_id=there.id,
-                spec=to_json(spec),
-                state=State.PLANNING.value,
-                control=Control.RUN.value,
-                approved_at=now if approve else None,
-                approved_by=actor.name if approve else "",
-                created_by=actor.name,
-                created_at=now,
-            )
-            session.add(row)
-            session.flush()
-            if approve:
-                refuse_concurrent(session, row)
-            self._audit.record(
-                session,
-                actor,
-                "migration.create",
-                str(row.id),
-                command=command_line(source, destination, spec),
-                approved="yes" if approve else "no",
-            )
-            enqueue(session, JobKind.MIGRATION, row.id)
-            return row.id
+        here = find_backend(session, source, "source")
+        there = find_backend(session, destination, "destination")
+        refuse_overlap((here.driver, here.options), (there.driver, there.options), spec.prefix)
+        refuse_read_only(here.options, there.options, spec)
+        row = Migration(
+            source=here.name,
+            source_id=here.id,
+            destination=there.name,
+            destination_id=there.id,
+            spec=to_json(spec) | dict(more),
+            state=State.PLANNING.value,
+            control=Control.RUN.value,
+            approved_at=now if approve else None,
+            approved_by=actor.name if approve else "",
+            created_by=actor.name,
+            created_at=now,
+        )
+        session.add(row)
+        session.flush()
+        if approve:
+            refuse_concurrent(session, row)
+        self._audit.record(
+            session,
+            actor,
+            "migration.create",
+            str(row.id),
+            command=command_line(source, destination, spec),
+            approved="yes" if approve else "no",
+        )
+        enqueue(session, JobKind.MIGRATION, row.id)
+        return row.id
 
     def approve(self, actor: Actor, migration_id: int) -> None:
         """Approve copying, which starts when planning is complete."""

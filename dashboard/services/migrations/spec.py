@@ -16,6 +16,11 @@ MAX_WORKERS = 64
 MAX_PREFIX_BYTES = 1024
 """Bytes of UTF-8: the longest key S3 knows."""
 
+REPLACED_IN = "replaced_in"
+"""Beside a stored spec: the folder at the destination in which what is replaced is kept."""
+AS_OF = "as_of"
+"""Beside a stored spec: the run of a scheduled copy after which the source is read as it was then."""
+
 
 def check_spec(spec: Spec) -> None:
     """Raise ``InvalidInput``, naming the field, if the spec cannot be carried out."""

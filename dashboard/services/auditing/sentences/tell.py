@@ -41,6 +41,8 @@ AREAS = {
     "token": "API tokens",
     "keys": "Keys",
     "backup": "Backups of the console",
+    "schedule": "Scheduled copies",
+    "job": "Scheduled jobs",
     "prices": "Prices",
     "environment": "Settings file",
     "audit": "Audit log",

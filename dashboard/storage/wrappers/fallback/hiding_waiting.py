@@ -1,7 +1,7 @@
 """A backend without the folders in which Stowage itself keeps something: waiting writes of other backends,
-and uploads that are not checked yet.
+uploads that are not checked yet, and what scheduled copies have replaced.
 
-Reading a waiting write by its exact key is allowed, so that a program can fetch one that was overtaken. An
+Reading a waiting write or a replaced file by its exact key is allowed, so that a program can fetch it. An
 upload that is not checked yet can be read by nobody.
 """
 
@@ -39,7 +39,9 @@ from dashboard.storage.wrapping import CONTAINER_POWERS, Wrapper
 
 UPLOADS = ".stowage-uploads/"
 """Where uploads that go directly to a bucket are kept until they are checked."""
-HIDDEN = (FOLDER, UPLOADS)
+REPLACED = ".stowage-replaced/"
+"""Where a scheduled copy keeps what it replaces, a folder for each run."""
+HIDDEN = (FOLDER, UPLOADS, REPLACED)
 
 
 def _refuse(key: str) -> None:
@@ -49,6 +51,8 @@ def _refuse(key: str) -> None:
         raise InvalidKey(
             key, f"“{UPLOADS}” is reserved: Stowage keeps uploads that are not checked yet there."
         )
+    if key.startswith(REPLACED):
+        raise InvalidKey(key, f"“{REPLACED}” is reserved: Stowage keeps files there that a copy replaced.")
 
 
 def _refuse_unchecked(key: str) -> None:

@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, StorageState, expect
 
 from tests.browser.conftest import sign_in
 from tests.browser.screens.furnished import Furnished, furnish
+from tests.browser.screens.hands import WAYS, Hands, Way
+from tests.browser.screens.rules import listening
 from tests.servers.console import ConsoleProcess
 from tests.servers.seaweedfs import SeaweedFS
 
@@ -37,3 +39,26 @@ def session(chromium: Browser, running: ConsoleProcess) -> Iterator[StorageState
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     yield context.storage_state()
     context.close()
+
+
+@pytest.fixture(params=WAYS, ids=[way.name for way in WAYS])
+def hands(
+    request: pytest.FixtureRequest, chromium: Browser, running: ConsoleProcess, session: StorageState
+) -> Iterator[Hands]:
+    """Maria's hands: with a mouse, on a phone, and with the keyboard alone. Nothing may go wrong in scripts
+    or leave the console."""
+    way: Way = request.param
+    context = chromium.new_context(
+        storage_state=session,
+        viewport={"width": way.width, "height": way.height},
+        color_scheme="dark" if way.dark else "light",
+        reduced_motion="reduce" if way.keyboard else "no-preference",
+        accept_downloads=True,
+    )
+    context.set_default_timeout(30_000)
+    page = context.new_page()
+    with listening(page, running.address) as heard:
+        yield Hands(page, way, running.address)
+        said = [line for line in heard.take() if "the server responded with a status of 4" not in line]
+    context.close()
+    assert said == []

@@ -10,7 +10,7 @@ from babel.messages.catalog import Message
 
 from dashboard.web.language.catalogs import FOLDER, catalog, read_catalog
 from tests.web.conftest import WebConsole
-from tests.web.language.messages import TRANSLATED, collected, path_of
+from tests.web.language.messages import ROOT, TRANSLATED, collected, path_of
 
 PLACEHOLDER = re.compile(r"%%|%\(\w+\)s|%.")
 TAG = re.compile(r"<[^>]*>|&\w+;")
@@ -53,6 +53,16 @@ def test_translations_have_the_placeholders_and_tags_of_their_texts() -> None:
             assert ('"' in translated) <= ('"' in text), where
             assert text[:1].isspace() == translated[:1].isspace(), where
             assert text[-1:].isspace() == translated[-1:].isspace(), where
+
+
+def test_only_text_is_translated() -> None:
+    """What scripts, forms and filters read is the same in every language."""
+    machine = re.compile(r'value="\{\{ [^}"]*\|translated|_\("[^"]*=\\"[^)]*\)')
+    found = {
+        str(path): machine.findall(path.read_text(encoding="utf-8"))
+        for path in (ROOT / "templates").rglob("*.html")
+    }
+    assert {path: each for path, each in found.items() if each} == {}
 
 
 def test_scripts_get_what_they_say_and_nothing_else(console: WebConsole) -> None:

@@ -10,12 +10,16 @@ import json
 from typing import Any
 
 from flask import Flask, Response, abort, url_for
+from jinja2 import pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
 
 from dashboard.settings import LANGUAGES
 from dashboard.web import assets
 from dashboard.web.guards import Access, declare
 from dashboard.web.language import choice
 from dashboard.web.language.catalogs import SOURCE, catalog
+from dashboard.web.language.localized import numerals
 from dashboard.web.language.sentences import translated
 
 _SCRIPT = "language_script"
@@ -29,7 +33,19 @@ def gettext(message: str, /, **values: Any) -> str:
 
 def ngettext(one: str, many: str, count: int, /, **values: Any) -> str:
     """Return the form for ``count`` in the language of this request; ``%(num)s`` is the count."""
-    return _messages(one, many, count) % {"num": count, **values}
+    return _messages(one, many, count) % {"num": _figure(count), **values}
+
+
+@pass_context
+def _in_template(context: Context, one: str, many: str, count: int, **values: Any) -> str:
+    """Jinja's own ``ngettext`` would write the number without separators."""
+    text = _messages(one, many, count)
+    kept = Markup(text) if context.eval_ctx.autoescape else text
+    return kept % {**values, "num": _figure(count)}
+
+
+def _figure(count: int) -> str:
+    return numerals(f"{count:,}")
 
 
 def _message(message: str) -> str:
@@ -54,7 +70,10 @@ def install(app: Flask) -> None:
     app.jinja_env.policies["ext.i18n.trimmed"] = True
     app.jinja_env.filters["translated"] = translated
     app.jinja_env.globals.update(
-        page_language=choice.language, page_theme=choice.theme, script_language_url=_script_url
+        ngettext=_in_template,
+        page_language=choice.language,
+        page_theme=choice.theme,
+        script_language_url=_script_url,
     )
     app.add_url_rule("/language/<code>.<digest>.js", _SCRIPT, _script)
 

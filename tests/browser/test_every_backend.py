@@ -97,7 +97,7 @@ def test_a_key_is_taken_from_its_file(signed_in: Page, running: ConsoleProcess, 
     key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nnot-a-key\n", newline="\n")
     video.write_bytes(bytes(70_000))
     page.goto(f"{running.address}/backends/new?preset=sftp")
-    picker = page.get_by_label("Choose a file for “Private key”")
+    picker = page.get_by_label("Choose a file: Private key")
     picker.set_input_files(key)
     expect(field_of(page, "private_key")).to_have_value(key.read_text())
     picker.set_input_files(video)

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from dashboard.web import charts, formatting
 from dashboard.web.chart_scales import BYTES, MILLISECONDS, OBJECTS, RATE, Unit, scale_of, time_marks
 from dashboard.web.charts import MAX_POINTS, Series, Small
+from dashboard.web.language import translating
 
 HOSTILE = [
     [], [5], [0], [0, 0, 0], [7, 7, 7], [None], [None, None], [None, 3, None], [1, None, 2], [-5, 3],
@@ -137,6 +138,7 @@ def test_times_are_hours_within_two_days_and_dates_beyond() -> None:
 def app() -> Flask:
     app = Flask("dashboard", root_path=str(Path(__file__).parents[2]))
     formatting.install(app)
+    translating.install(app)
     return app
 
 
@@ -147,7 +149,7 @@ def test_names_are_escaped_wherever_they_are_shown(app: Flask) -> None:
         "{{ charts.bars(c) }}{{ charts.shares(d, e) }}{{ charts.strip(f) }}{{ charts.spark(g) }}"
     )
     bar, parts = charts.shares([(name, 1.0)], BYTES)
-    with app.test_request_context("/"):
+    with app.app_context():
         page = render_template_string(
             template,
             a=charts.line([Series(name, [1, 2]), Series("b", [1])], [0.0, 1.0], BYTES),

@@ -99,10 +99,10 @@ def test_an_error_of_the_test_names_its_field(admin: Browser) -> None:
 
 def test_what_was_typed_is_kept_and_secrets_are_asked_for_by_name(admin: Browser) -> None:
     page = add_bucket(admin, name="Not A Name").text
-    assert "Type Secret access key again." in page
+    assert "Type again: Secret access key." in page
     assert 'value="some-bucket"' in page
     assert SECRET not in page
-    assert "Type Secret access key again." not in admin.get("/backends/new?preset=s3").text
+    assert "Type again: Secret access key." not in admin.get("/backends/new?preset=s3").text
 
 
 def test_an_extra_that_is_switched_off_is_off(admin: Browser, console: WebConsole, tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_a_folder_of_many_files_is_changed_by_the_runner(
     page = admin.get(answer.headers["Location"]).text
     assert "The runner has begun." in sentences(page)
     assert "data-running" in page
-    assert "<b>Moving <bdi>in/</bdi> to <bdi>archive/in/</bdi></b>" in page
+    assert "<b>Moving <bdi>in/</bdi> → <bdi>archive/in/</bdi></b>" in page
     job = re.search(r'name="job" value="(\w+)"', page)
     assert job
     answer = admin.post(f"/browse/{folder.name}/folder-job", job=job[1], act="cancel")

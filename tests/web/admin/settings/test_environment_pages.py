@@ -120,7 +120,7 @@ def test_a_wrong_value_is_said_at_its_field(admin: Browser, file: Path) -> None:
     page = admin.post(PATH, action="save", **{"v.STOWAGE_CLAMAV": "clamav:331O", "v.STOWAGE_PORT": "1"})
     assert page.status_code == 400
     assert 'id="STOWAGE_CLAMAV-error"' in page.text
-    assert 'Correct <a href="#STOWAGE_CLAMAV">' in page.text
+    assert 'To correct first: <a href="#STOWAGE_CLAMAV">' in page.text
     assert 'value="clamav:331O"' in page.text
     assert not file.exists()
 
@@ -191,5 +191,5 @@ def test_a_rotation_says_what_it_ends_and_takes_the_password(admin: Browser, con
         assert refused.status_code == 400
     assert console.services.keys.state().key_id == before
     done = admin.post("/settings/keys/rotate", confirm=PASSWORD)
-    assert "It is shown this once" in done.text
+    assert "It is shown only now" in done.text
     assert console.services.keys.state().key_id != before

@@ -23,6 +23,7 @@ from dashboard.migration.retry_policy import (
     FATAL,
     ConcurrencyLimit,
     FailureTracker,
+    Lookahead,
     attempts_for,
     delay,
 )
@@ -73,6 +74,7 @@ class Execution:
         self._random = random
         self._concurrency = ConcurrencyLimit(workers)
         self._failures = FailureTracker()
+        self._ahead = Lookahead(workers)
         self._small: deque[Task] = deque()
         self._large: deque[Task] = deque()
         self._retries: list[tuple[float, int, Task]] = []
@@ -113,11 +115,13 @@ class Execution:
             timeout = min(timeout, max(0.001, self._retries[0][0] - time.monotonic()))
         for task, result in self._pool.results(timeout):
             self._release(task)
+            self._results += 1
             self._handle_result(task, result)
         if self._abort_reason:
             raise RunAborted(self._abort_reason)
         now = time.monotonic()
         self._concurrency.on_tick(now)
+        self._ahead.on_tick(now)
         self._enqueue_due(now)
         self._claim(now, listing_final)
         self._dispatch()
@@ -163,6 +167,7 @@ class Execution:
         match result:
             case Done():
                 self._failures.succeeded()
+                self._ahead.on_copied()
                 self._confirm_failures()
                 self._add(self._settle(task, result))
             case Stopped():
@@ -254,7 +259,6 @@ class Execution:
 
     def _release(self, task: Task) -> None:
         del self._in_flight[task.row.id]
-        self._results += 1
         self._in_flight_bytes -= _weight(task.row)
 
     def _queued(self) -> int:
@@ -290,10 +294,14 @@ class Execution:
             self._claim_due = now + 0.1
 
     def _dispatch(self) -> None:
-        # Without throttling, each worker has its next object waiting; with it, the limit is exact.
-        most = self._workers * 2 if self._concurrency.is_unlimited else self._concurrency.limit
+        # Without throttling, objects wait for the workers; with it, the limit is exact.
+        ahead = self._ahead.objects
+        most = self._workers + ahead if self._concurrency.is_unlimited else self._concurrency.limit
         if self._is_outage():
             most = 1
+        self._pool.wake_after = max(1, ahead // 2) if most > self._workers else 1
+        if len(self._in_flight) > most:
+            self._withdraw()
         while len(self._in_flight) < most:
             task = self._next()
             if task is None:
@@ -302,6 +310,12 @@ class Execution:
             self._in_flight_bytes += _weight(task.row)
             task.started = False
             self._pool.put(task)
+
+    def _withdraw(self) -> None:
+        """Take back what no worker has begun: fewer may be busy now."""
+        for task in reversed(self._pool.withdraw()):
+            self._release(task)
+            (self._large if task.large else self._small).appendleft(task)
 
     def _next(self) -> Task | None:
         # An object that does not fit now would only block a worker.

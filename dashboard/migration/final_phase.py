@@ -43,6 +43,8 @@ from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.types import ObjectInfo
 
 PAGE = 500
+WAKE_AFTER = 64
+"""Results that are taken at once."""
 PAUSE_SECONDS = 0.002
 """Between two ledger transactions."""
 LISTING_WAITS = (0.0, 2.0, 8.0)
@@ -179,6 +181,7 @@ class FinalPhase:
     def _page(
         self, pool: WorkerPool[Finished, FinalCheck | StorageError | None], page: list[Finished]
     ) -> Iterator[FinalCheck]:
+        pool.wake_after = WAKE_AFTER
         for row in page:
             pool.put(row)
         left, refused, worst = len(page), 0, None

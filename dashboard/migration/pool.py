@@ -1,10 +1,16 @@
-"""Worker threads that copy one object at a time. They do not use the ledger; they return their results."""
+"""Worker threads that copy objects one by one. They do not use the ledger; they return their results.
+
+The scheduler puts objects into one queue, some more than there are workers. A worker that has finished one
+takes the next from there and wakes nobody; the scheduler takes results by the batch. So no object waits
+behind a slow one, and no result behind an object that hangs.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -74,13 +80,18 @@ class WorkerPool(Generic[T, R]):
     """``workers`` daemon threads that call ``work(item, stop)`` for each item.
 
     If ``work`` raises, the result is ``Failed`` with an internal error; for items that were not started when
-    the pool was stopped it is ``Stopped``.
+    the pool was stopped it is ``Stopped``. Used by one thread.
+
+    ``wake_after``: the number of results that ends the wait in :meth:`results`, which also ends when nothing
+    is queued any more.
     """
 
     def __init__(self, work: Callable[[T, Callable[[], bool]], R], workers: int) -> None:
         self._work = work
         self._items: SimpleQueue[tuple[T] | None] = SimpleQueue()
-        self._results: SimpleQueue[tuple[T, R | Stopped | Failed]] = SimpleQueue()
+        self._finished: deque[tuple[T, R | Stopped | Failed]] = deque()
+        self._wake = threading.Event()
+        self.wake_after = 1
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._loop, name=f"copy-{number}", daemon=True)
@@ -94,14 +105,25 @@ class WorkerPool(Generic[T, R]):
         self._items.put((item,))
 
     def results(self, timeout: float) -> list[tuple[T, R | Stopped | Failed]]:
-        """Return the results since the last call; wait up to ``timeout`` seconds for the first."""
+        """Return the results since the last call; wait up to ``timeout`` seconds for ``wake_after``."""
+        if timeout > 0 and len(self._finished) < self.wake_after:
+            self._wake.wait(timeout)
+        # Before they are taken: a result that comes meanwhile wakes the next call.
+        self._wake.clear()
         found: list[tuple[T, R | Stopped | Failed]] = []
+        while self._finished:
+            found.append(self._finished.popleft())
+        return found
+
+    def withdraw(self) -> list[T]:
+        """Take back the items that no worker has begun, in their order."""
+        found: list[T] = []
         try:
-            found.append(self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait())
-            while True:
-                found.append(self._results.get_nowait())
+            while (taken := self._items.get_nowait()) is not None:
+                found.append(taken[0])
         except Empty:
-            return found
+            pass
+        return found
 
     def request_stop(self) -> None:
         """Start no more items, and abort large objects between two parts."""
@@ -119,7 +141,9 @@ class WorkerPool(Generic[T, R]):
     def _loop(self) -> None:
         while (taken := self._items.get()) is not None:
             item = taken[0]
-            self._results.put((item, Stopped() if self._stop.is_set() else self._run_safely(item)))
+            self._finished.append((item, Stopped() if self._stop.is_set() else self._run_safely(item)))
+            if len(self._finished) >= self.wake_after or self._items.empty():
+                self._wake.set()
 
     def _run_safely(self, item: T) -> R | Failed:
         # The job boundary: native code (that of cryptography, for example) panics with a BaseException, which

@@ -16,6 +16,8 @@ BASE_DELAY_SECONDS = 0.5
 MAX_DELAY_SECONDS = 20.0
 RECOVERY_SECONDS = 2.0
 """How long without throttling until one more worker is allowed."""
+AHEAD_SECONDS = 0.1
+MAX_AHEAD = 128
 ABORT_AFTER_FIRST_FAILURES = 50
 """Consecutive failures of one kind after which a run without any success is aborted."""
 ABORT_AFTER_FAILURES = 1000
@@ -64,6 +66,34 @@ class ConcurrencyLimit:
         if not self.is_unlimited and now - self._changed_at >= RECOVERY_SECONDS:
             self._limit = min(float(self._most), self._limit + 1)
             self._changed_at = now
+
+
+class Lookahead:
+    """How many objects wait for workers: what they copy in ``AHEAD_SECONDS``. Then the scheduler has to act
+    a few times a second only, and no worker waits for it. Failed attempts do not count."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._since = 0.0
+        self._copied = 0
+        self._objects = workers
+
+    @property
+    def objects(self) -> int:
+        """How many, from as many as there are workers to ``MAX_AHEAD``."""
+        return self._objects
+
+    def on_copied(self) -> None:
+        """Another object was copied."""
+        self._copied += 1
+
+    def on_tick(self, now: float) -> None:
+        """Adapt the number. ``now`` in monotonic seconds."""
+        passed = now - self._since
+        if passed >= AHEAD_SECONDS:
+            expected = int(self._copied / passed * AHEAD_SECONDS)
+            self._objects = max(self._workers, min(expected, MAX_AHEAD))
+            self._since, self._copied = now, 0
 
 
 def attempts_for(kind: Kind) -> int:

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import CursorResult, Select, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    CursorResult,
+    Float,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from dashboard.jobs.timing import Timing
@@ -124,12 +137,12 @@ class Jobs:
         now = time.time()
         with self._database.read() as session:
             # Most polls find nothing, so they do without the write lock.
-            if session.scalar(_due(kinds, now)) is None:
+            if session.scalar(_due(kinds), {"now": now}) is None:
                 return None
         with self._database.write() as session:
             row = session.execute(
                 update(JobRow)
-                .where(JobRow.id == _due(kinds, now).scalar_subquery())
+                .where(JobRow.id == _due(kinds).scalar_subquery())
                 .values(
                     state=JobState.RUNNING.value,
                     owner=owner,
@@ -139,7 +152,8 @@ class Jobs:
                     started_at=now,
                 )
                 .returning(JobRow.id, JobRow.kind, JobRow.subject_id, JobRow.fence, JobRow.attempts)
-                .execution_options(synchronize_session=False)
+                .execution_options(synchronize_session=False),
+                {"now": now},
             ).one_or_none()
         if row is None:
             return None
@@ -263,7 +277,11 @@ def _update_claimed(session: Session, job: Job, **values: object) -> bool:
     return result.rowcount == 1
 
 
-def _due(kinds: frozenset[JobKind], now: float) -> Select[int]:
+@cache
+def _due(kinds: frozenset[JobKind]) -> Select[int]:
+    """Return a query for the oldest job that may be claimed at the parameter ``now``. A runner asks for it
+    several times a second for each lane, and putting it together takes longer than running it."""
+    now = bindparam("now", type_=Float)
     other = aliased(JobRow)
     same_subject_is_running = exists().where(
         other.kind == JobRow.kind,

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from dashboard.errors import Kind
+from dashboard.migration.reasons import reason_for
 from dashboard.migration.types import ObjectState, OnConflict, Outcome, Spec, State, Verify
-from dashboard.storage.errors import ContainerMissing
+from dashboard.storage.errors import ContainerMissing, Damaged, Exists, InvalidKey, NotFound, StorageError
 from tests.migration.scenario import LARGE, FailingCalls, Scenario, contents, leftovers, some_objects
 
 
@@ -372,3 +373,18 @@ def test_a_source_that_refuses_deletion_keeps_its_objects_and_says_so(
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_SKIPS)
     assert contents(scenario.here) == before
     assert all("not deleted" in row.reason for row in scenario.rows().values())
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (NotFound("a"), "There is no such object."),
+        (Exists("a"), "There is already such an object."),
+        (InvalidKey("a", "A disk cannot hold “a” exactly."), "A disk cannot hold the object exactly."),
+        (Damaged("a", "“a” ended after 5 of 1,000 bytes."), "The object ended after … of … bytes."),
+        (StorageError(Kind.DENIED, "This is a refusal of a key."), "This is a refusal of a key."),
+        (StorageError(Kind.DENIED, "No: \udcff."), "No: \\udcff."),
+    ],
+)
+def test_a_reason_names_no_key(error: StorageError, sentence: str) -> None:
+    assert reason_for(error, "a", "").sentence == sentence

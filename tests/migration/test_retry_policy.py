@@ -10,7 +10,7 @@ from dashboard.errors import Kind
 from dashboard.migration import retry_policy
 from dashboard.migration.destination_names import alternative_names
 from dashboard.migration.live import Meter
-from dashboard.migration.retry_policy import ConcurrencyLimit, FailureTracker, delay
+from dashboard.migration.retry_policy import MAX_AHEAD, ConcurrencyLimit, FailureTracker, Lookahead, delay
 from dashboard.migration.types import Counters, InFlight
 
 
@@ -137,3 +137,21 @@ def test_the_largest_in_flight_are_shown_and_their_bytes_count_as_moved() -> Non
 def test_names_beside_keep_folder_and_extension(key: str, names: list[str]) -> None:
     found = alternative_names(key, "x")
     assert [next(found), next(found)] == names
+
+
+def test_as_many_objects_wait_as_are_copied_in_a_tenth_of_a_second() -> None:
+    ahead = Lookahead(8)
+    ahead.on_tick(100.0)
+    assert ahead.objects == 8
+    for _ in range(300):
+        ahead.on_copied()
+    ahead.on_tick(100.05)
+    assert ahead.objects == 8, "not before it was measured"
+    ahead.on_tick(100.5)
+    assert ahead.objects == 60
+    for _ in range(10_000):
+        ahead.on_copied()
+    ahead.on_tick(101.0)
+    assert ahead.objects == MAX_AHEAD
+    ahead.on_tick(102.0)
+    assert ahead.objects == 8, "nothing was copied: a server that refuses is not sent more"

@@ -7,7 +7,7 @@ import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
 from urllib.parse import parse_qsl, quote
 
 from flask import request
@@ -220,7 +220,15 @@ def _choice(kind: Any, found: object, about: Field, where: str) -> Enum:
     return choices[found]
 
 
+def _literal(kind: Any, found: object, about: Field, where: str) -> str:
+    choices: tuple[str, ...] = get_args(kind)
+    if not isinstance(found, str) or found not in choices:
+        raise InvalidInput(where, f"“{where}” must be one of {', '.join(each or '“”' for each in choices)}.")
+    return found
+
+
 _READERS: dict[Any, Callable[[Any, object, Field, str], Any]] = {
+    Literal: _literal,
     tuple: _items,
     Sequence: _items,
     Mapping: _mapping,

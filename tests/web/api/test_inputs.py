@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from flask import Flask
@@ -201,3 +201,15 @@ def test_the_schema_says_what_is_checked() -> None:
     }
     assert properties["secrets"]["additionalProperties"]["writeOnly"] is True
     assert to_value(Inner, {"depth": 3}) == Inner(3)
+
+
+def test_a_literal_takes_its_words_only() -> None:
+    @dataclass(frozen=True)
+    class Chosen:
+        theme: Literal["", "dark"] | None = None
+
+    assert to_value(Chosen, {"theme": "dark"}).theme == "dark"
+    assert to_value(Chosen, {"theme": None}).theme is None
+    for wrong in ("light", 3, ["dark"]):
+        with pytest.raises(InvalidInput, match="theme"):
+            to_value(Chosen, {"theme": wrong})

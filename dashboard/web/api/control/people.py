@@ -93,3 +93,12 @@ def change(username: str, body: UserChange) -> UserInfo:
     elif body.password is not None:
         accounts.set_password(actor(), username, body.password)
     return show(username)
+
+
+@resource.route("POST", "/users/<username>/two-factor/reset", Permission.USERS, status=204)
+def reset_two_factor(username: str) -> None:
+    """Turn somebody's two-factor sign-in off who has lost phone and recovery codes.
+
+    All of their sessions end.
+    """
+    services().accounts.two_factor.reset(actor(), username)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from dashboard.envfile.backups import Backup
 from dashboard.envfile.env_document import MAX_VALUE
 from dashboard.errors import InvalidInput
 from dashboard.services.environment.environment_values import EnvironmentState, Plan, VariableState
 from dashboard.services.permissions import Permission
 from dashboard.storage.types import Secret
-from dashboard.web.api.routes import Resource
+from dashboard.web.api.routes import Reply, Resource
 from dashboard.web.api.schemas import Field
 from dashboard.web.context import actor, services
 from dashboard.web.hosts import lockout
@@ -91,6 +92,33 @@ class EnvironmentChanged:
     changes: tuple[ChangedSetting, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SettingsBackup:
+    """An earlier content of the settings file. `before`: the change that followed; `by`: who made it."""
+
+    id: str
+    at: float
+    by: str
+    before: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsBackups:
+    """Newest first."""
+
+    backups: tuple[SettingsBackup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRestore:
+    """As for a change: the version that you have seen, and the password where a secret changes."""
+
+    version: Annotated[str, Field(maximum_length=64)] = ""
+    dry_run: bool = False
+    password: Annotated[Secret | None, Field(maximum_length=1024)] = None
+
+
 @resource.route("GET", "/environment", Permission.ENVIRONMENT, returns=EnvironmentSettings)
 def show() -> EnvironmentSettings:
     """Return the settings file and every variable. Secrets are masked."""
@@ -130,6 +158,43 @@ def reload() -> EnvironmentSettings:
     """Read the settings file again now, and return it. Changes are also noticed within a second by
     themselves."""
     return _settings(services().environment.reload(actor()))
+
+
+@resource.route("GET", "/environment/backups", Permission.ENVIRONMENT, returns=SettingsBackups)
+def list_backups() -> SettingsBackups:
+    """List earlier contents of the settings file, newest first."""
+    return SettingsBackups(tuple(map(_backup, services().environment.backups(actor()))))
+
+
+@resource.route("POST", "/environment/backups", Permission.ENVIRONMENT, returns=SettingsBackup, status=201)
+def back_up() -> Reply:
+    """Save what the settings file holds now, without changing it."""
+    id = services().environment.back_up(actor())
+    return Reply(_backup(services().environment.compare(actor(), id).backup), 201)
+
+
+@resource.route(
+    "POST",
+    "/environment/backups/<id>/restore",
+    Permission.ENVIRONMENT,
+    body=SettingsRestore,
+    returns=EnvironmentChanged,
+    errors={409: "The file has changed since, or cannot be edited.", 429: "Too many wrong passwords."},
+)
+def restore(id: str, body: SettingsRestore) -> EnvironmentChanged:
+    """Put an earlier content of the settings file back, byte for byte.
+
+    What is there now is backed up first.
+    """
+    editor = services().environment
+    if body.dry_run:
+        return _changed(editor.compare(actor(), id).plan, saved=False)
+    plan = editor.restore(actor(), id, version=body.version, password=body.password, guard=lockout)
+    return _changed(plan, saved=True)
+
+
+def _backup(found: Backup) -> SettingsBackup:
+    return SettingsBackup(found.id, found.at, found.by, found.before, found.size)
 
 
 def _settings(state: EnvironmentState) -> EnvironmentSettings:

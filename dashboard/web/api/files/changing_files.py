@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from dashboard.errors import StowageError
+from dashboard.services.files.changing.deletions import Deleted
 from dashboard.services.files.changing.edits import FileEdit
 from dashboard.services.files.changing.moving_objects import OnTaken, Transfer
 from dashboard.services.files.changing.outcomes import MAX_FILES, FileRef, Outcome
@@ -227,7 +228,7 @@ def remove(name: str, body: DeletionRequest) -> DeletionOutcomes:
     """
     files = [FileRef(each.key, each.version) for each in body.files]
     deleted = services().deletions.delete(actor(), name, files, confirmed=body.confirmed)
-    return DeletionOutcomes(_outcomes(deleted.outcomes).outcomes, deleted.undo_id or None, deleted.undo_until)
+    return deletion_outcomes(deleted)
 
 
 @resource.route(
@@ -244,6 +245,11 @@ def undo(undo_id: str) -> FileOutcomes:
     A file that somebody has written in the meantime is never overwritten.
     """
     return _outcomes(services().deletions.undo(actor(), undo_id))
+
+
+def deletion_outcomes(deleted: Deleted) -> DeletionOutcomes:
+    """What became of a deletion, as the API shows it; raises as ``_outcomes`` does."""
+    return DeletionOutcomes(_outcomes(deleted.outcomes).outcomes, deleted.undo_id or None, deleted.undo_until)
 
 
 def _transfers(body: TransferRequest) -> list[Transfer]:

@@ -22,8 +22,11 @@ run:  ## make the environment if needed and start the console
 	@$(ENSURE) requirements.lock
 	@exec $(PY) -m dashboard run
 
+# Tests are compiled once, while other things are fetched, and not by each worker; programs under test never twice.
+unexport PYTHONDONTWRITEBYTECODE
 test:  ## install what the tests need and run them all
 	@$(ENSURE) requirements-dev.lock
+	@$(PY) -m pytest --collect-only -qq >/dev/null 2>&1 &
 	@sh .ci/find-chromium --install >/dev/null
 	@sh .ci/install-azurite
 	@sh .ci/install-clamd

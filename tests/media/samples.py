@@ -94,6 +94,11 @@ def bomb() -> bytes:
     return png((13_000, 13_000), 1, 0, bytes(13_000 // 8))
 
 
+def deep_bomb() -> bytes:
+    """The same with 16 bits for each of three colours: 121 megapixels, 726 MB."""
+    return png((11_000, 11_000), 16, 2, bytes(66_000))
+
+
 def animated(form: str = "GIF") -> bytes:
     """Two pictures."""
     return encoded(corners(), form, save_all=True, append_images=[Image.new("RGB", (60, 40))], duration=100)

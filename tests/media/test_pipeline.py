@@ -10,7 +10,7 @@ import io
 import random
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -71,7 +71,7 @@ def truncated(data: bytes) -> bytes:
 
 
 # Name, content, and what comes of it: a status, or the content type; in the end what the sentence mentions.
-Row = tuple[str, bytes, int | str, str]
+Row = tuple[str, bytes | Callable[[], bytes], int | str, str]
 HONEST: list[Row] = [
     ("photo.jpg", PHOTO, "image/jpeg", ""),
     ("print.jpg", encoded(corners((640, 480), "CMYK"), "JPEG"), "image/jpeg", ""),
@@ -113,8 +113,8 @@ HOSTILE: list[Row] = [
     ("both.gif", zipped(b"evil", prefix=samples.animated()), 422, "ZIP archive at the same time"),
     ("both.pdf", zipped(b"evil", prefix=clips.pdf()), 422, "ZIP archive at the same time"),
     ("bomb.zip", declared_bomb(), 422, "4.0 GB"),
-    ("bomb.png", samples.bomb(), 422, "13,000 × 13,000"),
-    ("bomb16.png", samples.png((11_000, 11_000), 16, 2, bytes(66_000)), 422, "11,000 × 11,000"),
+    ("bomb.png", samples.bomb, 422, "13,000 × 13,000"),
+    ("bomb16.png", samples.deep_bomb, 422, "11,000 × 11,000"),
     ("half.jpg", truncated(PHOTO), 422, "damaged or incomplete"),
     ("half.png", truncated(encoded(corners((200, 200)), "PNG")), 422, "damaged or incomplete"),
     ("half.webp", truncated(encoded(corners((200, 200)), "WEBP")), 422, "damaged or incomplete"),
@@ -133,8 +133,14 @@ HOSTILE: list[Row] = [
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_what_comes_of_each_file(
-    pipeline: Pipeline, name: str, content: bytes, result: int | str, mentions: str
+    pipeline: Pipeline,
+    name: str,
+    content: bytes | Callable[[], bytes],
+    result: int | str,
+    mentions: str,
 ) -> None:
+    if not isinstance(content, bytes):
+        content = content()
     found = pipeline.inspect(io.BytesIO(content), name, EVERYTHING)
     if isinstance(found, Refusal):
         assert found.status == result, found

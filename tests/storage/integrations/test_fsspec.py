@@ -13,10 +13,8 @@ from typing import Any
 import fsspec
 import numpy
 import pytest
-import zarr
 from dask.base import tokenize
 from fsspec.registry import get_filesystem_class, register_implementation
-from zarr.storage import FsspecStore
 
 from dashboard.storage import Storage
 from dashboard.storage.driver import SMALL
@@ -209,8 +207,10 @@ def test_a_directory_stays_when_its_last_file_goes(fs: StowageFileSystem, storag
 # zarr asks for asynchronous=True, and goes on without.
 @pytest.mark.filterwarnings("ignore:.*asynchronous=True")
 def test_zarr_keeps_arrays_here(storage: Storage, asynchronous: bool) -> None:
+    # Not at the top: every worker of the tests imports this module, and zarr takes a second.
+    zarr = importlib.import_module("zarr")
     fs = StowageFileSystem(storage=storage, asynchronous=asynchronous)
-    store = FsspecStore(fs, path="media/array")
+    store = zarr.storage.FsspecStore(fs, path="media/array")
     numbers = numpy.arange(10_000).reshape(100, 100)
     zarr.create_array(store, data=numbers, chunks=(50, 50))
     found = zarr.open_array(store, mode="r")

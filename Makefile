@@ -109,6 +109,7 @@ oldest: wheel  ## use everything with the oldest packages that the wheel accepts
 translations:  ## collect new texts into the catalogs of translations
 	@$(ENSURE) requirements-dev.lock
 	@$(PY) -m tests.web.language.messages
+	@$(PY) -m tests.web.language.extraction
 
 lock:  ## make the lock files again (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }

@@ -67,7 +67,7 @@ S = TypeVar("S", bound=ErrorContext)
 Rule = Row | Callable[[F, S], Row | StorageError | None]
 """The error for a failure, or a function that finds it; None leaves the failure to the next rule."""
 
-REFUSED = Row(Kind.UNSUPPORTED, "{host} refused the request with status {status}{code}.")
+REFUSED = Row(Kind.UNSUPPORTED, "{host} refused the request with status {response}.")
 FAILED = Row(Kind.UNREACHABLE, "{host} had an internal error (status {status}).", "Try again in a moment.")
 BAD_KEY = Row(Kind.INVALID_KEY, "{host} cannot hold the key “{key}”.")
 DAMAGED = Row(Kind.DAMAGED, "“{key}” was damaged on its way to {host}.", "Try again.")
@@ -168,6 +168,7 @@ class ErrorTable(Generic[F, S]):
         }
         values |= {"speaks": self.speaks, "redirect": self.redirect, "seconds": f"{CONNECT_SECONDS:.0f}"}
         values["code"] = f" ({failure.code})" if _CODE.fullmatch(failure.code) else ""
+        values["response"] = f"{failure.status}{values['code']}"
         reason, remedy = row.reason.format_map(values), row.remedy.format_map(values)
         if row.kind is Kind.NOT_FOUND:
             return ContainerMissing(context.container, reason, operation=context.operation, remedy=remedy)

@@ -74,11 +74,16 @@ def collected(language: str) -> bytes:
         )
     written = BytesIO()
     write_po(written, after, width=110, omit_header=False, include_lineno=False)
-    lines = written.getvalue().decode().splitlines(keepends=True)
+    return without_varying_lines(written.getvalue())
+
+
+def without_varying_lines(catalog: bytes) -> bytes:
+    """A catalog as it is written, without what changes although no text did."""
     varying = (
         '"POT-Creation-Date', '"PO-Revision-Date', '"Generated-By', '"Project-Id-Version', '"Last-Translator',
         '"Language-Team', '"Report-Msgid-Bugs-To',
     )  # fmt: skip
+    lines = catalog.decode().splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith(varying)).encode()
 
 

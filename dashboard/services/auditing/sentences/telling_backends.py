@@ -50,7 +50,7 @@ def _activated(row: AuditRow) -> Telling:
     if former:
         changes = (ChangedValue("New files go to", former, row.subject),)
     missing = number_of(row, "missing")
-    where = f", which lacked {counted(missing, 'file')} of it" if missing else ""
+    where = f", with {counted(missing, 'file')} missing there" if missing else ""
     changes += changed(row.detail, "fallback")
     if reads := row.detail.get("reads", ""):
         changes += (ChangedValue("Reads", "", reads),)
@@ -129,12 +129,12 @@ def _set_up(row: AuditRow) -> Telling:
 @tells("backup.schedule")
 def _scheduled(row: AuditRow) -> Telling:
     changes = changed(row.detail, "enabled", "every_hours", "keep", "backend")
-    return telling("changed when the console is backed up", changes=changes)
+    return telling("changed the backup schedule of the console", changes=changes)
 
 
 @tells("backup.request")
 def _backed_up(row: AuditRow) -> Telling:
-    return telling("had the console backed up as ", named(row.subject))
+    return telling("requested a backup of the console: ", named(row.subject))
 
 
 @tells("keys.restore")
@@ -200,4 +200,4 @@ def _prices(row: AuditRow) -> Telling:
 
 @tells("prices.restore")
 def _prices_restored(row: AuditRow) -> Telling:
-    return telling("went back to the listed prices")
+    return telling("restored the listed prices")

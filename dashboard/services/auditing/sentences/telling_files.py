@@ -27,7 +27,7 @@ def _uploaded(row: AuditRow) -> Telling:
 
 @tells("file.put")
 def _put(row: AuditRow) -> Telling:
-    return telling("uploaded from the command line to ", file_of(row))
+    return telling("uploaded ", file_of(row), " from the command line")
 
 
 @tells("file.delete")
@@ -53,7 +53,7 @@ def _edited(row: AuditRow) -> Telling:
 
 @tells("file.restore")
 def _restored(row: AuditRow) -> Telling:
-    return telling("made an older version current of ", file_of(row))
+    return telling("made an older version of ", file_of(row), " the current one")
 
 
 @tells("file.folder")
@@ -63,12 +63,16 @@ def _folder_made(row: AuditRow) -> Telling:
 
 @tells("file.move")
 def _moved(row: AuditRow) -> Telling:
-    return _failed(row, "move") if row.outcome == "refused" else _transferred(row, "moved")
+    if row.outcome == "refused":
+        return _failed(row, "move")
+    return telling("moved ", *_files(row), *_to(row), used=("to", "files"))
 
 
 @tells("file.copy")
 def _copied(row: AuditRow) -> Telling:
-    return _failed(row, "copy") if row.outcome == "refused" else _transferred(row, "copied")
+    if row.outcome == "refused":
+        return _failed(row, "copy")
+    return telling("copied ", *_files(row), *_to(row), used=("to", "files"))
 
 
 @tells("folder.move")
@@ -123,7 +127,7 @@ def _shared(row: AuditRow) -> Telling:
 
 @tells("link.revoke")
 def _revoked(row: AuditRow) -> Telling:
-    return telling("ended a link to ", named(row.detail.get("key") or row.subject), used=("key",))
+    return telling("revoked a link to ", named(row.detail.get("key") or row.subject), used=("key",))
 
 
 @tells("link.first_use")
@@ -138,10 +142,6 @@ def _files(row: AuditRow) -> tuple[str | Part, ...]:
     return (file_of(row), f" and {counted(more, 'other file')}") if more > 0 else (file_of(row),)
 
 
-def _transferred(row: AuditRow, did: str) -> Telling:
-    return telling(f"{did} ", *_files(row), *_to(row), used=("to", "files"))
-
-
 def _to(row: AuditRow) -> tuple[str | Part, ...]:
     target = row.detail.get("to", "")
     return (" to ", named(target)) if target else ()
@@ -149,9 +149,7 @@ def _to(row: AuditRow) -> tuple[str | Part, ...]:
 
 def _failed(row: AuditRow, verb: str) -> Telling:
     count, reason = number_of(row, "files"), row.detail.get("reason", "")
-    what: tuple[str | Part, ...] = (file_of(row),)
-    if count > 1:
-        what = (f"{count:,} files, first ", *what)
+    what = (f"{count:,} files, first ", file_of(row)) if count > 1 else (file_of(row),)
     return telling(f"could not {verb} ", *what, f": {reason}" if reason else "", used=("files", "reason"))
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from dashboard.services.text import size, span
 from dashboard.web.admin.files.browser_view import FilesView
+from dashboard.web.language import localized
 
 KINDS: Mapping[str, str] = {
     "image": "images",
@@ -102,8 +103,7 @@ def _dates_label(view: FilesView) -> str:
 
 
 def _day(at: float) -> str:
-    when = datetime.fromtimestamp(at, UTC)
-    return f"{when.day} {when:%b} {when.year}"
+    return localized.day_of_year(datetime.fromtimestamp(at, UTC))
 
 
 def _between(low: str | None, high: str | None) -> str:

@@ -79,8 +79,8 @@ def _files(backend: str, keys: Sequence[str]) -> tuple[str, ...]:
     if len(files) > MAX_FILES and len(keys) > 1:
         raise InvalidInput(
             "key",
-            f"These are more than {MAX_FILES:,} files.",
-            remedy="Select fewer, or one folder: of a single folder any number is changed.",
+            f"That is more than {MAX_FILES:,} files.",
+            remedy="Select fewer, or select one folder: a folder may hold any number of files.",
         )
     return tuple(files)
 
@@ -97,9 +97,8 @@ def report(outcomes: Sequence[Outcome], done: str, *, undo: Undo | None = None) 
     succeeded = len(outcomes) - len(failed)
     if succeeded:
         one = visible(outcomes[0].key.rpartition("/")[2])
-        what = f"“{one}” was" if len(outcomes) == 1 else f"{plural(succeeded, 'file')} were"
-        what = f"{plural(1, 'file')} was" if succeeded == 1 and len(outcomes) > 1 else what
-        sentence = f"{what} {done}."
+        several = f"1 file was {done}." if succeeded == 1 else f"{succeeded:,} files were {done}."
+        sentence = f"“{one}” was {done}." if len(outcomes) == 1 else several
         if undo is not None:
             flash_with_button(sentence, button="Undo", url=undo.url, fields=undo.fields)
         else:

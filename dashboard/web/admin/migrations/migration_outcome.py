@@ -87,21 +87,23 @@ def copied_everything(p: Progress) -> bool:
 
 
 def _compared(p: Progress) -> str:
-    if p.spec.verify is Verify.SIZE:
-        return ", compared by size only"
-    return f", each compared by {HOW[p.spec.verify]}" if p.counters.verified == p.counters.copied else ""
+    compared = f", each compared by {HOW[p.spec.verify]}" if p.counters.verified == p.counters.copied else ""
+    return ", compared by size only" if p.spec.verify is Verify.SIZE else compared
 
 
 def _stayed_behind(p: Progress, failures: tuple[FailureGroup, ...]) -> str:
     count = p.counters.failed
     if not count:
         return ""
-    reason = failures[0].reason if failures else ""
-    why = f": {reason[:1].lower()}{reason[1:].rstrip('.')}" if len(failures) == 1 else ""
-    several = f" for {len(failures)} reasons" if len(failures) > 1 else ""
-    still = "It is" if count == 1 else "They are"
-    behind = f"{plural(count, 'object')} stayed behind{several}{why}."
-    return f"{behind} {still} still in {p.source}; nothing is lost."
+    where = f"still in {p.source}; nothing is lost."
+    behind = (
+        f"1 object could not be copied. It is {where}"
+        if count == 1
+        else f"{count:,} objects could not be copied. They are {where}"
+    )
+    if len(failures) > 1:
+        return f"{behind} The list has the {len(failures)} reasons."
+    return f"{behind} {failures[0].reason}" if failures else behind
 
 
 def _left(p: Progress) -> int:

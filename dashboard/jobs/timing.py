@@ -24,6 +24,11 @@ _EVERY = re.compile(r"every ([1-9][0-9]{0,5}) ?(min|h|d)\Z")
 _DAILY = re.compile(r"daily ([01][0-9]|2[0-3]):([0-5][0-9])\Z")
 _WEEKLY = re.compile(rf"weekly ({'|'.join(DAYS)}) ([01][0-9]|2[0-3]):([0-5][0-9])\Z")
 _UNITS = {"min": MINUTE, "h": HOUR, "d": DAY}
+_INTERVALS = (
+    (DAY, "every day", "every {count} days"),
+    (HOUR, "every hour", "every {count} hours"),
+    (MINUTE, "every minute", "every {count} minutes"),
+)
 
 
 class Rhythm(StrEnum):
@@ -90,10 +95,10 @@ class Timing:
             return f"daily at {self.clock}"
         if self.rhythm is Rhythm.WEEKLY:
             return f"every {DAY_NAMES[self.weekday]} at {self.clock}"
-        for name, unit in (("day", DAY), ("hour", HOUR), ("minute", MINUTE)):
+        for unit, once, often in _INTERVALS:
             if self.seconds % unit == 0:
                 count = self.seconds // unit
-                return f"every {name}" if count == 1 else f"every {count} {name}s"
+                return once if count == 1 else often.format(count=count)
         return f"every {self.seconds} seconds"
 
     def next_after(self, now: float, *, due: float | None = None) -> float:

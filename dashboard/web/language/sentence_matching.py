@@ -1,7 +1,7 @@
 """Sentences that other rooms made, in another language.
 
 Services, drivers and migrations write English, and so do the databases: what was recorded last year by
-another person's click is shown in the language of whoever reads it now. So a finished sentence is taken apart
+another person's click is shown in the language of its reader. So a finished sentence is taken apart
 here: it is looked up as it stands, then among the ids with placeholders, then sentence by sentence. What is
 not known as a whole stays as it was written; nothing is translated by halves.
 """

@@ -18,7 +18,10 @@ NOT_FOR_PAGES = (
     "storage/library/adapters.py",
     "storage/library/lazy_listing.py",
     "services/catalogue/file_kinds.py",  # endings of names
-    "jobs/",  # between processes
+    "jobs/child.py",  # between processes
+    "jobs/lock.py",
+    "jobs/loop.py",
+    "jobs/stop_signal.py",
     "envfile/env_document.py",  # for the developers who would break it
     "children.py",
     "serving.py",
@@ -32,7 +35,7 @@ PROGRAMMERS_ERRORS = {
 }  # fmt: skip
 LOGS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 NOT_TEXT = {
-    "text", "compile", "match", "fullmatch", "search", "sub", "split", "startswith", "endswith",
+    "text", "csv_line", "compile", "match", "fullmatch", "search", "sub", "split", "startswith", "endswith",
     "encode", "removeprefix", "removesuffix", "partition", "rpartition", "execute", "CheckConstraint",
     "Index", "replace", "gettext", "ngettext", "_", "strftime", "strptime", "Markup", "fromkeys",
     "getLogger", "namedtuple", "TypeVar", "find", "index", "cast", "exec_driver_sql", "scalar",
@@ -53,6 +56,8 @@ RECOGNIZED = {
 }  # fmt: skip
 """What servers say, and drivers look for."""
 NOT_SENTENCES = {
+    "replaced files": "a name in a list of circuits",
+    "{replaced_files} migration-{id}": "a name of a folder",
     "direct uploads": "a name in a list of circuits",
     "no password signs this user in": "hashed, so that nothing else is",
     "no one has this password": "hashed, so that nothing else is",
@@ -72,6 +77,9 @@ NOT_SENTENCES = {
     "entry {entry_id}": "the subject of an entry",
     "{total} entries": "the subject of an entry",
     "r t-time": "classes of a style sheet",
+    "read elsewhere": "a row of a CSV file",
+    "errors, {kind}": "a row of a CSV file",
+    "{what} in 30 days": "a row of a CSV file",
     "look again": "the name of a thread",
     "create bucket": "an operation",
     "set visibility": "an operation",

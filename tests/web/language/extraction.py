@@ -104,6 +104,9 @@ class _File:
                 return node
         return self.tree
 
+    def _function(self, node: ast.AST) -> str:
+        return getattr(self.scope(node), "name", "")
+
     def sentences(self) -> Iterator[str]:
         roots = []
         for node in ast.walk(self.tree):
@@ -161,7 +164,9 @@ class _File:
                     self.name.startswith("web/admin/") and " " in getattr(child, "value", "")
                 ):
                     return True
-                case ast.Dict(keys=keys, values=values) if child in values and _is_header(keys[values.index(child)]):
+                case ast.Dict(keys=keys, values=values) if child in values and _is_header(
+                    keys[values.index(child)]
+                ):
                     return True
                 case ast.Assign(targets=[ast.Subscript(slice=key)]) if _is_header(key):
                     return True
@@ -176,7 +181,9 @@ class _File:
                 case ast.arg():
                     return True
                 case ast.stmt():
-                    return False
+                    # What programs read is in English.
+                    function = self._function(parent)
+                    return "csv" in function or function == "__str__"
             child = parent
         return False
 

@@ -82,42 +82,42 @@ def _failed(row: AuditRow) -> Telling:
     return telling("stopped ", _migration(row), _reason(row), used=("result", "reason"))
 
 
-def _ends(row: AuditRow, verb: str, joined: str = " of ") -> tuple[str | Part, ...]:
+def _ends(row: AuditRow) -> tuple[str | Part, ...]:
     source, destination = row.detail.get("from", ""), row.detail.get("to", "")
-    if not (source and destination):
-        return (verb,)
-    return (f"{verb}{joined}", backend(source), " to ", backend(destination))
+    return (" of ", backend(source), " to ", backend(destination)) if source and destination else ()
 
 
 @tells("schedule.add")
 def _copy_added(row: AuditRow) -> Telling:
     when = row.detail.get("when", "")
-    return telling(*_ends(row, "scheduled copies"), f", {when}" if when else "", used=("from", "to", "when"))
+    return telling("scheduled copies", *_ends(row), f", {when}" if when else "", used=("from", "to", "when"))
 
 
 @tells("schedule.change")
 def _copy_changed(row: AuditRow) -> Telling:
     changes = changed(row.detail, "when", "keep", "on")
     used = ("from", "to", "when", "keep", "on")
-    return telling(*_ends(row, "changed the scheduled copies"), used=used, changes=changes)
+    return telling("changed the scheduled copies", *_ends(row), used=used, changes=changes)
 
 
 @tells("schedule.remove")
 def _copy_removed(row: AuditRow) -> Telling:
-    return telling(*_ends(row, "removed the scheduled copies"), used=("from", "to"))
+    return telling("removed the scheduled copies", *_ends(row), used=("from", "to"))
 
 
 @tells("schedule.restore")
 def _copy_restored(row: AuditRow) -> Telling:
-    return telling(*_ends(row, "planned to restore a copy", " in "), used=("from", "to"))
+    return telling("planned to restore a copy", *_ends(row), used=("from", "to"))
 
 
 @tells("job.schedule")
 def _rescheduled(row: AuditRow) -> Telling:
     changes = changed(row.detail, "when", "on")
-    return telling("changed when the job ", named(row.subject), " runs", used=("when", "on"), changes=changes)
+    return telling(
+        "changed the schedule of the job ", named(row.subject), used=("when", "on"), changes=changes
+    )
 
 
 @tells("job.run")
 def _run(row: AuditRow) -> Telling:
-    return telling("had the job ", named(row.subject), " run")
+    return telling("ran the job ", named(row.subject))

@@ -160,10 +160,10 @@ def stacked(
         base = top
     scale = scale_of(max(base, default=0.0), unit)
     x = [_x(moment, begin, end) for moment in at]
-    if len(x) == 1:
-        # One count alone says how much there is now: a layer over the whole width.
+    if x and x[-1] - x[0] < 1:
+        # Counts of one moment say how much there is now: a layer over the whole width.
         x = [0.0, 100.0]
-        outlines = [(color, low * 2, high * 2) for color, low, high in outlines]
+        outlines = [(color, low[-1:] * 2, high[-1:] * 2) for color, low, high in outlines]
     drawn = ""
     for color, low, high in outlines:
         up = " ".join(f"{_n(a)} {_y(b, scale)}" for a, b in zip(x, high, strict=True))

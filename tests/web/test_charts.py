@@ -112,6 +112,13 @@ def test_layers_lie_on_each_other_and_more_than_six_are_summed() -> None:
     assert drawn.table.rows[0][1] == ("1", "1", "1", "1", "1", "4")
 
 
+def test_layers_of_one_moment_are_as_wide_as_the_chart() -> None:
+    drawn = charts.stacked([Series("a", [1.0, 2.0, 2.0])], [86_390.0, 86_395.0, 86_400.0], OBJECTS, begin=0.0)
+    path = re.search(r'd="M([^"]+)Z"', drawn.shapes)
+    assert path is not None
+    assert [number.split()[0] for number in re.findall(r"[\d.]+ [\d.]+", path[1])] == ["0", "100", "100", "0"]
+
+
 def test_noise_stays_flat_in_a_sparkline() -> None:
     drawn = charts.spark([1000, 1001, 1000], "size")
     assert drawn is not None

@@ -46,8 +46,10 @@ def test_a_choice_is_of_one_person(admin: Browser, signed_in: Callable[[str], Br
     page = admin.get(PAGE).text
     assert 'data-theme="dark"' in page
     assert '<option value="Asia/Tokyo" selected>Tokyo</option>' in page
+    assert 'value="dark" checked' in page
     other = signed_in("vera").get(PAGE).text
     assert language_of(other) == "en"
+    assert 'name="theme" value="" checked' in other
     assert "data-theme" not in other.split(">", 2)[1]
 
 

@@ -64,7 +64,8 @@ class PreferencesPage(Page):
                 field=error.subject if error else "",
                 language=typed.get("language", chosen.language),
                 time_zone=typed.get("time_zone", chosen.time_zone),
-                theme=typed.get("theme", chosen.theme or ""),
+                # Flask-Admin passes a “theme” of its own.
+                shown_theme=typed.get("theme", chosen.theme or ""),
                 languages=LANGUAGE_NAMES,
                 areas=_areas(),
                 themes=tuple(Theme),

@@ -159,6 +159,7 @@ SHARED_NAMES = {
     "links": "those of Google Cloud Storage, and the console's own: the service, the page, the API",
     "backups": "copies of a settings file; of the databases: the table and the service",
     "migrations": "the command, the tables, the service and its page",
+    "notifications": "the tables and the service",
     "options": "what an option is, and the checks of what was typed",
     "bucket_settings": "the service and its page",
     "powers": "the protocols, and which of them a place has",

@@ -23,6 +23,7 @@ from dashboard.cli.invocation import Invocation, MainGroup, pass_invocation
 from dashboard.cli.migrate import migrate
 from dashboard.cli.migrations import migrations
 from dashboard.cli.oversight.audit_commands import audit
+from dashboard.cli.oversight.notify_commands import notify
 from dashboard.cli.oversight.schedule_commands import schedule
 from dashboard.cli.oversight.usage_command import usage
 from dashboard.cli.start import run, setup
@@ -78,5 +79,6 @@ for command in (
     stowage.add_command(command)
 stowage.add_command(uploads)
 stowage.add_command(audit)
+stowage.add_command(notify)
 stowage.add_command(usage)
 stowage.add_command(schedule)

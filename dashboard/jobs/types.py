@@ -21,8 +21,8 @@ RESTART_CODE = 75
 
 class JobKind(StrEnum):
     """What a job does. The ``subject_id`` is a migration's for migration jobs, a backend's for all others.
-    There is one ``UPLOADS``, ``FILES``, ``USAGE``, ``AUDIT``, ``BACKUP`` and ``COPIES`` for the whole
-    instance, with subject 0."""
+    There is one ``UPLOADS``, ``FILES``, ``USAGE``, ``AUDIT``, ``BACKUP``, ``COPIES`` and ``NOTIFY`` for the
+    whole instance, with subject 0."""
 
     MIGRATION = "migration"
     COUNT = "count"
@@ -42,6 +42,8 @@ class JobKind(StrEnum):
     """Check the chain of the audit log, and remove entries that are too old."""
     COPIES = "copies"
     """Begin the scheduled copies that are due."""
+    NOTIFY = "notify"
+    """Tell the channels of notifications what begins, ends and happens."""
 
 
 class JobState(StrEnum):
@@ -188,4 +190,5 @@ LANES = (
     Lane(frozenset({JobKind.BACKUP}), 1),
     Lane(frozenset({JobKind.USAGE, JobKind.AUDIT}), 1),
     Lane(frozenset({JobKind.COPIES}), 1),
+    Lane(frozenset({JobKind.NOTIFY}), 1),
 )

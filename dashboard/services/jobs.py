@@ -40,6 +40,7 @@ INSTANCE_INTERVALS: dict[JobKind, float] = {
     JobKind.AUDIT: 86_400.0,
     JobKind.BACKUP: 300.0,
     JobKind.COPIES: 30.0,
+    JobKind.NOTIFY: 30.0,
 }
 """The jobs that are repeated for the whole instance, with subject 0."""
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from dashboard.errors import StowageError
 from dashboard.jobs.lock import LOCK_FILE, RunnerLock
@@ -25,6 +26,7 @@ from dashboard.services.keys import Keys
 from dashboard.services.migrations.job_handler import MigrationHandler
 from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
+from dashboard.services.notifications.notifications import Notifications
 from dashboard.services.schedules.schedule_services import Schedules
 from dashboard.services.switching.activation import Activation
 from dashboard.services.upkeep.upkeep import Upkeep
@@ -38,6 +40,26 @@ POLL_SECONDS = 0.25
 """Seconds between two checks of what a command waits for."""
 
 
+@dataclass(frozen=True, slots=True)
+class MigrationWork:
+    """What the runner needs for migrations."""
+
+    migrations: Migrations
+    handler: MigrationHandler
+    unfinished_uploads: UnfinishedUploads
+
+
+@dataclass(frozen=True, slots=True)
+class Housekeeping:
+    """What the console does for itself."""
+
+    upkeep: Upkeep
+    audit: AuditLog
+    usage: UsageServices
+    schedules: Schedules
+    notifications: Notifications
+
+
 class Runner:
     """One process at a time is the runner of an instance: it holds the lock and runs all jobs."""
 
@@ -49,19 +71,14 @@ class Runner:
         jobs: Jobs,
         keys: Keys,
         checks: Checks,
-        migrations: Migrations,
-        work: MigrationHandler,
+        work: MigrationWork,
         activation: Activation,
         write_back: WriteBack,
-        unfinished_uploads: UnfinishedUploads,
         uploads: Processing,
-        schedules: Schedules,
         files: FilesJob,
-        audit: AuditLog,
-        usage: UsageServices,
-        upkeep: Upkeep,
+        housekeeping: Housekeeping,
     ) -> None:
-        self._upkeep = upkeep
+        self._housekeeping = housekeeping
         self._beat_at = -BEAT_SECONDS
         self._live = live
         self._database = database
@@ -69,16 +86,12 @@ class Runner:
         self._jobs = jobs
         self._keys = keys
         self._checks = checks
-        self._migrations = migrations
+        self._migrations = work.migrations
         self._work = work
         self._activation = activation
         self._write_back = write_back
-        self._unfinished_uploads = unfinished_uploads
         self._uploads = uploads
-        self._schedules = schedules
         self._files = files
-        self._audit = audit
-        self._usage = usage
         self._loop: RunnerLoop | None = None
 
     def heartbeat(self) -> float | None:
@@ -186,17 +199,18 @@ class Runner:
 
     def _handlers(self) -> Mapping[JobKind, Handler]:
         return {
-            JobKind.MIGRATION: Handler(self._work.run, self._work.failed),
+            JobKind.MIGRATION: Handler(self._work.handler.run, self._work.handler.failed),
             JobKind.CHECK: Handler(self._check, _ignore),
             JobKind.COUNT: Handler(self._count, _ignore),
             JobKind.COMPARE: Handler(self._compare, self._activation.failed),
             JobKind.WRITE_BACK: Handler(self._run_write_back, _ignore),
             JobKind.UPLOADS: Handler(self._uploads.run, _ignore),
             JobKind.FILES: Handler(self._run_files, _ignore),
-            JobKind.USAGE: Handler(self._usage.run, _ignore),
-            JobKind.AUDIT: Handler(self._audit.run, _ignore),
-            JobKind.BACKUP: Handler(self._schedules.backups.run, _ignore),
-            JobKind.COPIES: Handler(self._schedules.starts.run, _ignore),
+            JobKind.USAGE: Handler(self._housekeeping.usage.run, _ignore),
+            JobKind.AUDIT: Handler(self._housekeeping.audit.run, _ignore),
+            JobKind.BACKUP: Handler(self._housekeeping.schedules.backups.run, _ignore),
+            JobKind.COPIES: Handler(self._housekeeping.schedules.starts.run, _ignore),
+            JobKind.NOTIFY: Handler(self._housekeeping.notifications.run, _ignore),
         }
 
     def _check(self, context: JobContext) -> JobResult:
@@ -209,15 +223,15 @@ class Runner:
 
     def _run_files(self, context: JobContext) -> JobResult:
         # Hourly, of which one turn a day looks for damage.
-        self._upkeep.check_databases()
-        self._schedules.cleanup.run(context.should_stop)
+        self._housekeeping.upkeep.check_databases()
+        self._housekeeping.schedules.cleanup.run(context.should_stop)
         return self._files.run(context)
 
     def _count(self, context: JobContext) -> JobResult:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)
         if finished:
-            self._unfinished_uploads.sweep(context.job.subject_id)
-            self._usage.summing_up.backend(context.job.subject_id)
+            self._work.unfinished_uploads.sweep(context.job.subject_id)
+            self._housekeeping.usage.summing_up.backend(context.job.subject_id)
         return JobResult(requeue=not finished)
 
     def _compare(self, context: JobContext) -> JobResult:

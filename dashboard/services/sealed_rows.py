@@ -11,14 +11,15 @@ from sqlalchemy.orm import Session
 
 from dashboard.models.backends import Backend, BackendSecret
 from dashboard.models.console import Setting, TwoFactor
+from dashboard.models.notifications import NotificationSecret
 from dashboard.storage.recipients import recipient
 from dashboard.vault import tokens
 from dashboard.vault.cipher import UnsealError
 from dashboard.vault.keys import Key, Keyring
 from dashboard.vault.tokens import Binding
 
-SealedRow = BackendSecret | Setting | TwoFactor
-Reference = tuple[int, str] | str | int
+SealedRow = BackendSecret | Setting | TwoFactor | NotificationSecret
+Reference = tuple[type[SealedRow], int | str | tuple[int, str]]
 
 CHAIN_KEY = "audit_chain_key"
 """The setting with the key of the audit log's chain."""
@@ -42,6 +43,11 @@ def binding_of_two_factor(user_id: int) -> Binding:
     return Binding("two_factor", "sealed", str(user_id))
 
 
+def binding_of_notification_secret(channel_id: int, name: str, sent_to: str) -> Binding:
+    """What a secret of a channel is bound to: its row, and where it may be sent."""
+    return Binding("notification_secrets", "sealed", f"{channel_id}/{name}", sent_to)
+
+
 def to_text(sent_to: Mapping[str, str]) -> str:
     """A recipient as the row and the binding hold it."""
     return json.dumps(dict(sent_to), sort_keys=True)
@@ -58,6 +64,7 @@ def sealed_rows(session: Session) -> Iterator[SealedRow]:
     yield from session.scalars(select(BackendSecret))
     yield from session.scalars(select(Setting).where(Setting.sealed.is_not(None)))
     yield from session.scalars(select(TwoFactor))
+    yield from session.scalars(select(NotificationSecret))
 
 
 def binding_of(row: SealedRow) -> Binding:
@@ -66,23 +73,28 @@ def binding_of(row: SealedRow) -> Binding:
         return binding_of_secret(row.backend_id, row.name, row.sent_to)
     if isinstance(row, TwoFactor):
         return binding_of_two_factor(row.user_id)
+    if isinstance(row, NotificationSecret):
+        return binding_of_notification_secret(row.channel_id, row.name, row.sent_to)
     return binding_of_setting(row.key)
 
 
 def reference(row: SealedRow) -> Reference:
     """A reference by which :func:`load` gets the row in another transaction."""
     if isinstance(row, TwoFactor):
-        return row.user_id
-    return (row.backend_id, row.name) if isinstance(row, BackendSecret) else row.key
+        return TwoFactor, row.user_id
+    if isinstance(row, BackendSecret):
+        return BackendSecret, (row.backend_id, row.name)
+    if isinstance(row, NotificationSecret):
+        return NotificationSecret, (row.channel_id, row.name)
+    return Setting, row.key
 
 
 def load(session: Session, found: Reference) -> SealedRow | None:
     """The row of a reference."""
-    if isinstance(found, int):
-        return session.get(TwoFactor, found)
-    if isinstance(found, str):
-        return session.get(Setting, found)
-    return session.get(BackendSecret, found)
+    kind, identity = found
+    row = session.get(kind, identity)
+    assert row is None or isinstance(row, SealedRow)
+    return row
 
 
 def ids_in_use(session: Session) -> frozenset[str]:

@@ -8,6 +8,7 @@ from dashboard.media.derivatives import DerivativeStore
 from dashboard.media.pipeline import Pipeline
 from dashboard.media.sandbox import Sandbox
 from dashboard.media.scan import ClamdScanner
+from dashboard.services.attention.gathering import Attention
 from dashboard.services.audit import AuditLog
 from dashboard.services.auditing.chain import AuditChain
 from dashboard.services.backends.backends import Backends
@@ -55,11 +56,12 @@ from dashboard.services.logs import set_level
 from dashboard.services.migrations.job_handler import MigrationHandler
 from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
+from dashboard.services.notifications.notifications import Notifications, Sources
 from dashboard.services.people.accounts import Accounts
 from dashboard.services.people.passwords import Passwords
 from dashboard.services.people.setup import Setup
 from dashboard.services.people.tokens import Tokens
-from dashboard.services.runner import Runner
+from dashboard.services.runner import Housekeeping, MigrationWork, Runner
 from dashboard.services.schedules.schedule_services import Schedules, compose_schedules
 from dashboard.services.switching.activation import Activation
 from dashboard.services.upkeep.readiness import Readiness
@@ -110,6 +112,7 @@ class Services:
     usage: UsageServices
     runner: Runner
     upkeep: Upkeep
+    notifications: Notifications
     environment: EnvironmentEditor
     schedules: Schedules
 
@@ -176,9 +179,13 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     usage = compose_usage(database, audit, status.history, catalogue, FileServices(writes, deletions))
     handler = MigrationHandler(database, audit, backends, max_workers=settings.max_workers)
     schedules = compose_schedules(database, audit, backends, migrations, archives)
+    backups = schedules.backups
+    attention = Attention(database, write_back, serving.fallback_reads, status.history, upkeep, backups)
+    notifications = Notifications(database, audit, keys, Sources(attention, backends, migrations, live))
     services = Services(
         live=live,
         schedules=schedules,
+        notifications=notifications,
         environment=EnvironmentEditor(database, audit, accounts, live),
         database=database,
         setup=Setup(
@@ -222,17 +229,12 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             jobs=jobs,
             keys=keys,
             checks=checks,
-            migrations=migrations,
-            work=handler,
+            work=MigrationWork(migrations, handler, UnfinishedUploads(database, backends, keys)),
             activation=activation,
             write_back=write_back,
-            unfinished_uploads=UnfinishedUploads(database, backends, keys),
             uploads=uploads.processing,
-            schedules=schedules,
             files=FilesJob(catalogue, folder_changes, deletions, *cleanup),
-            upkeep=upkeep,
-            audit=audit,
-            usage=usage,
+            housekeeping=Housekeeping(upkeep, audit, usage, schedules, notifications),
         ),
     )
     live.subscribe(lambda before, now: _follow(services, handler, before, now))

@@ -18,6 +18,7 @@ from enum import StrEnum
 from dashboard.migration.types import Outcome, Progress, State
 from dashboard.services.backends.backends import BackendInfo
 from dashboard.services.backends.values import Summary
+from dashboard.services.backups.backup_values import BackupInfo
 from dashboard.services.fallback.write_back import Backlog
 from dashboard.services.files.fallback_reads import FallbackReadCount
 from dashboard.services.text import size
@@ -41,7 +42,10 @@ class CauseKind(StrEnum):
     DISK_FULL = "disk_full"
     KEY_ROTATION = "key_rotation"
     BACKUP_OVERDUE = "backup_overdue"
+    BACKUP_FAILED = "backup_failed"
+    SIGN_IN_LOCKED = "sign_in_locked"
     RUNNER = "runner"
+    JOBS_LATE = "jobs_late"
     MIGRATION_PAUSED = "migration_paused"
     MIGRATION_FAILED = "migration_failed"
     OBJECTS_FAILED = "objects_failed"
@@ -59,6 +63,7 @@ class Page(StrEnum):
     KEYS = "keys"
     BACKUPS = "backups"
     HEALTH = "health"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +105,32 @@ class Facts:
     key_since: float | None = None
     backup_at: float | None = None
     backup_due_since: float | None = None
+    backup_failure: BackupInfo | None = None
+    """The last attempt at a backup, if it failed."""
+    locked: int = 0
+    """How many names and addresses had too many failed sign-ins within the last hour."""
+    jobs_late_since: float | None = None
+    """Since when a job has waited that should long have run."""
 
 
-def causes(facts: Facts) -> tuple[Cause, ...]:
-    """All of them, worst first."""
+def causes(facts: Facts, *, fold: bool = True) -> tuple[Cause, ...]:
+    """All of them, worst first. Without ``fold``, also those that only follow from another one."""
     worst = [_of_backend(backend, facts.since.get(backend.id)) for backend in facts.backends.worst]
     rows = {cause.key: cause for cause in worst}
-    for cause in (*_of_disks(facts), *_of_upkeep(facts), *_of_runner(facts)):
+    for cause in (*_of_disks(facts), *_of_upkeep(facts), *_of_sign_ins(facts), *_of_runner(facts)):
         rows[cause.key] = cause
     for p in _latest(facts.migrations):
         found = _of_migration(p)
         stopped = p.state is not State.FINISHED
-        if found is not None and not _fold(rows, (p.source, p.destination), found, stopped):
+        if found is not None and not (fold and _fold(rows, (p.source, p.destination), found, stopped)):
             rows[found.key] = found
     for backlog in facts.backlogs:
         for cause in _of_backlog(backlog):
-            if not _fold(rows, (backlog.home,), cause, cause.tone != "bad"):
+            if not (fold and _fold(rows, (backlog.home,), cause, cause.tone != "bad")):
                 rows[cause.key] = cause
     for count in facts.fallback_reads:
         cause = _of_fallback_reads(count)
-        if not _fold(rows, (count.home,), cause, True):
+        if not (fold and _fold(rows, (count.home,), cause, True)):
             rows[cause.key] = cause
     others = facts.backends.failing - len(facts.backends.worst)
     if others > 0:
@@ -192,6 +203,19 @@ def _of_upkeep(facts: Facts) -> list[Cause]:
                 Page.KEYS,
             )
         )
+    if (failure := facts.backup_failure) is not None:
+        found.append(
+            Cause(
+                CauseKind.BACKUP_FAILED,
+                "backup_failed",
+                "warn",
+                "The last backup of the console failed",
+                f"{failure.message} {failure.remedy}".strip(),
+                "See the backups",
+                Page.BACKUPS,
+                since=failure.finished_at,
+            )
+        )
     if facts.backup_due_since is not None:
         title = "The configuration was never backed up"
         if facts.backup_at is not None:
@@ -202,10 +226,31 @@ def _of_upkeep(facts: Facts) -> list[Cause]:
     return found
 
 
+def _of_sign_ins(facts: Facts) -> list[Cause]:
+    if not facts.locked:
+        return []
+    places = "1 name or address" if facts.locked == 1 else f"{facts.locked:,} names or addresses"
+    return [
+        Cause(
+            CauseKind.SIGN_IN_LOCKED,
+            "sign_in",
+            "warn",
+            f"Too many failed sign-ins: {places} had to wait",
+            "Somebody may be guessing passwords. The audit log has the attempts.",
+            "See the sign-ins",
+            Page.AUDIT,
+        )
+    ]
+
+
 def _of_runner(facts: Facts) -> list[Cause]:
     waiting = sum(not p.state.final and p.state not in (State.PAUSED, State.READY) for p in facts.migrations)
     if facts.runner_alive:
-        return []
+        if facts.jobs_late_since is None:
+            return []
+        title, text = "Background jobs are late", "Checks or backups wait for jobs that do not end."
+        kind, action, since = CauseKind.JOBS_LATE, "See the health", facts.jobs_late_since
+        return [Cause(kind, "jobs_late", "warn", title, text, action, Page.HEALTH, since=since)]
     text = "Start “stowage run” again. Checks, counts and migrations then resume where they stopped."
     follows = (f"{waiting} {'migration waits' if waiting == 1 else 'migrations wait'}",) if waiting else ()
     tone, title = "bad" if waiting else "warn", "No runner is running"

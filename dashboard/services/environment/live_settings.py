@@ -49,6 +49,10 @@ class LiveSettings:
         self._lock = threading.Lock()
         self._apply: list[Callable[[Settings, Settings], None]] = []
 
+    def public_url(self) -> str:
+        """How people reach the console, or nothing where that is not set."""
+        return self.current.public_url or ""
+
     def subscribe(self, apply: Callable[[Settings, Settings], None]) -> None:
         """Call ``apply`` with the settings before and now whenever they change."""
         self._apply.append(apply)

@@ -265,6 +265,7 @@ class _RunMonitor:
             outcome="failed" if state is State.FAILED else "done",
             result=next(iter(detail.values())),
         )
+        enqueue(session, JobKind.NOTIFY, 0)
         for backend_id in (row.source_id, row.destination_id):
             if backend_id is not None:
                 enqueue(session, JobKind.CHECK, backend_id)

@@ -147,6 +147,11 @@ class StreamingRequest:
             self._sock.close()
             raise
 
+    def interrupt(self) -> None:
+        """End the connection from another thread: whatever waits for it, raises. Idempotent."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
     def abort(self) -> None:
         """Abandon the request, and give the server a moment to notice. Idempotent."""
         with suppress(OSError):

@@ -33,6 +33,7 @@ from dashboard.web.admin.settings.api_document import ApiDocument
 from dashboard.web.admin.settings.backup_pages import BackupPages
 from dashboard.web.admin.settings.environment_pages import EnvironmentPages
 from dashboard.web.admin.settings.keys import KeyPages
+from dashboard.web.admin.settings.notification_pages import NotificationPages
 from dashboard.web.admin.settings.preferences_page import PreferencesPage
 from dashboard.web.admin.settings.session_pages import SessionPages
 from dashboard.web.admin.settings.tokens import TokenPages
@@ -75,6 +76,7 @@ def install(app: Flask) -> None:
         UserPages(),
         KeyPages(),
         BackupPages(),
+        NotificationPages(),
         SessionPages(),
         TokenPages(),
         ApiDocument(),

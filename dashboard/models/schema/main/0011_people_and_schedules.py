@@ -14,6 +14,7 @@ def upgrade() -> None:
     _create_schedules()
     _create_copy_runs()
     _create_probe_objects()
+    _create_notification_channels()
 
 
 def _create_schedules() -> None:
@@ -109,3 +110,39 @@ def _add_preferences() -> None:
     for name, length in (("language", 16), ("time_zone", 64), ("theme", 8)):
         column = sa.Column(name, sa.String(length=length), server_default=sa.text("''"), nullable=False)
         op.add_column("users", column)
+
+
+def _create_notification_channels() -> None:
+    op.create_table(
+        "notification_channels",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("every", sa.Integer(), nullable=False),
+        sa.Column("reminders", sa.Boolean(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("muted_until", sa.Double(), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notification_channels")),
+        sa.UniqueConstraint("name", name=op.f("uq_notification_channels_name")),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "notification_secrets",
+        sa.Column("channel_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("sealed", sa.String(), nullable=False),
+        sa.Column("sent_to", sa.String(), nullable=False),
+        sa.Column("hint", sa.String(length=8), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["channel_id"],
+            ["notification_channels.id"],
+            name=op.f("fk_notification_secrets_channel_id_notification_channels"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("channel_id", "name", name=op.f("pk_notification_secrets")),
+    )

@@ -7,6 +7,7 @@ from dashboard.services.auditing.sentences import (
     telling_backends,
     telling_files,
     telling_migrations,
+    telling_notifications,
     telling_people,
 )
 from dashboard.services.auditing.sentences.telling_people import UNKNOWN
@@ -21,7 +22,7 @@ from dashboard.services.auditing.sentences.wording import (
     telling,
 )
 
-_TABLES = (telling_backends, telling_files, telling_migrations, telling_people)
+_TABLES = (telling_backends, telling_files, telling_migrations, telling_notifications, telling_people)
 """Imported for what they add to the table."""
 _OTHERS = {"stowage": "Stowage", UNKNOWN: "Somebody"}
 
@@ -43,6 +44,7 @@ AREAS = {
     "backup": "Backups of the console",
     "schedule": "Scheduled copies",
     "job": "Scheduled jobs",
+    "notification": "Notifications",
     "prices": "Prices",
     "environment": "Settings file",
     "audit": "Audit log",

@@ -8,7 +8,7 @@ from flask import request, session, url_for
 from werkzeug.wrappers import Response
 
 from dashboard.migration.types import Progress, State
-from dashboard.services.attention.causes import Cause, CauseKind, Facts, causes
+from dashboard.services.attention.causes import Cause, CauseKind, causes
 from dashboard.services.attention.causes import Page as CausePage
 from dashboard.services.backends.values import BackendInfo
 from dashboard.services.history.history_values import Totals
@@ -19,7 +19,7 @@ from dashboard.web.admin.progress_view import badge, by_bytes, by_objects, is_ac
 from dashboard.web.admin.recent import recent_migrations
 from dashboard.web.chart_scales import BYTES
 from dashboard.web.charts import Series, Small
-from dashboard.web.context import from_htmx, services
+from dashboard.web.context import can, from_htmx, services
 
 BUSY_SECONDS, IDLE_SECONDS = 2, 15
 CARDS = 30
@@ -94,6 +94,8 @@ def _url_of(cause: Cause) -> str:
             return url_for("migrations.show", id=cause.subject)
         case CausePage.DISKS:
             return url_for("overview.index", _anchor="disks")
+        case CausePage.AUDIT:
+            return url_for("audit.index", action="sign_in", period="1")
         case _:
             return url_for(_PAGES[cause.page])
 
@@ -103,22 +105,14 @@ def _facts(migrations: tuple[Progress, ...]) -> dict[str, Any]:
     backends = services().backends.list(limit=CARDS)
     running = [p for p in migrations if is_active(p) or p.state is State.PAUSED]
     month = services().history.totals(30)
-    disks = services().upkeep.disks(backends)
-    every = causes(
-        Facts(
-            summary,
-            migrations,
-            runner_alive=services().runner.is_alive(),
-            backlogs=services().write_back.summary(),
-            fallback_reads=services().serving.fallback_reads.recent(),
-            since=services().history.since([backend.id for backend in summary.worst]),
-            disks=disks,
-            per_day=_per_day(backends, month),
-            key_since=services().upkeep.key_since(),
-            backup_at=services().upkeep.backup_at(),
-            backup_due_since=services().upkeep.backup_due_since(),
-        )
+    facts = services().notifications.attention.facts(
+        summary,
+        backends,
+        migrations,
+        runner_alive=services().runner.is_alive(),
+        per_day=_per_day(backends, month),
     )
+    every = tuple(each for each in causes(facts) if each.page is not CausePage.AUDIT or can("audit"))
     hidden = set(_dismissed())
     shown = [cause for cause in every if cause.mark not in hidden]
     return {
@@ -135,7 +129,7 @@ def _facts(migrations: tuple[Progress, ...]) -> dict[str, Any]:
         "more": shown[SHOWN:],
         "dismissed": len(every) - len(shown),
         "sparks": _sparks(backends, month),
-        "disks": disks,
+        "disks": facts.disks,
         "checklist": services().status.checklist(),
         # Not for ever: the first check of a backend may never come.
         "seconds": BUSY_SECONDS if summary.busy or any(map(is_active, running)) else IDLE_SECONDS,

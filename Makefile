@@ -10,7 +10,7 @@ TESTS ?=
 BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
-.PHONY: help run test contract hostile lint types contracts check demo bench bench-storage bench-web interop torture \
+.PHONY: help run test screens contract hostile lint types contracts check demo bench bench-storage bench-web interop torture \
         oldest wheel translations lock clean s3 storage-test storage-info storage-usage storage-cleanup storage-link \
         storage-backup
 
@@ -40,6 +40,11 @@ contract:  ## run the conformance suite over every backend and write docs/backen
 hostile:  ## tell every lie to every driver and write docs/hostile-servers.md
 	@$(ENSURE) requirements-dev.lock
 	@$(PY) -m tests.storage.hostile.lies
+
+screens:  ## take the pictures in docs/screens/ again
+	@$(ENSURE) requirements-dev.lock
+	@sh .ci/find-chromium --install >/dev/null
+	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m tests.browser.screens.pictures
 
 lint:  ## check style and formatting
 	@$(ENSURE) requirements-dev.lock

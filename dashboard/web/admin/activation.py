@@ -69,6 +69,9 @@ class ActivationPages(Page):
         test = request.values.get("test", "")
         run = _test(test)
         field = error.subject if isinstance(error, InvalidInput) else ""
+        refused = _refused_now(error, backend.status) or _refusal(run)
+        # A refusal does not show the comparison; replaced again, it would lose what is typed into it.
+        comparing = comparison is not None and comparison.running and not refused
         return str(
             self.render(
                 template,
@@ -78,8 +81,8 @@ class ActivationPages(Page):
                 others=[each.name for each in summary.fallback if each.name != name],
                 run=run,
                 test=test if run else "",
-                refused=_refused_now(error, backend.status) or _refusal(run),
-                busy=bool((run and not run.finished) or (comparison and comparison.running)),
+                refused=refused,
+                busy=bool(run and not run.finished) or comparing,
                 keep=request.form.get("keep", KEEP) == KEEP,
                 error=error,
                 field=field,

@@ -39,9 +39,11 @@ HOUR, DAY = 3600, 86400
 
 @dataclass(frozen=True)
 class Furnished:
-    """Where things are: the instance, and the numbers that its addresses need."""
+    """Where things are: the instance, an S3 server that takes seconds for each object under ``frames/``, and
+    the numbers that its addresses need."""
 
     instance: Path
+    slow: str
     clean: int
     with_failures: int
     ready: int
@@ -93,6 +95,7 @@ def _fill(
     services.backups.change_schedule(MARIA, BackupSchedule(True, 24, 7, "local-disk"))
     return Furnished(
         instance=folder / "instance",
+        slow=proxy.endpoint,
         clean=clean,
         link=link,
         duplicates=group,
@@ -223,6 +226,9 @@ def _add_history(services: Services, dice: random.Random) -> None:
                     "bytes": int(size * (1 - age / 240)),
                 }
                 for age in range(1, 90)
+            ]
+            grown += [
+                {**grown[0], "seconds": HOUR, "at": _start(now - age * HOUR, HOUR)} for age in range(1, 48)
             ]
             connection.execute(insert(totals).prefix_with("OR REPLACE"), grown)
 

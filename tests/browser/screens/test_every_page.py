@@ -35,7 +35,7 @@ def _places(folder: Path, furnished: Furnished) -> tuple[str, ...]:
 
 def test_every_page_has_a_place_in_the_sweep(tmp_path: Path) -> None:
     numbers = {each.name: 1 for each in fields(Furnished) if each.type == "int"}
-    found = _places(tmp_path, Furnished(instance=tmp_path, backup="1", **numbers))
+    found = _places(tmp_path, Furnished(instance=tmp_path, slow="", backup="1", **numbers))
     assert len(found) == len(set(found))
     assert {"/", "/backend/local-disk/edit", "/migrations/1/cancel", "/settings/keys/rotate"} <= set(found)
     assert not [address for address in found if address.startswith(("/api/", "/static"))]

@@ -141,12 +141,12 @@
           this.progress();
           return;
         }
-        if (status === 404) throw new ThroughConsole("The bucket no longer knew the upload");
+        if (status === 404) throw new ThroughConsole(window.gettext("The bucket no longer knew the upload"));
         if (status === 0 && !accepted && tries && await reachable()) {
           refuse();
-          throw new ThroughConsole("The bucket does not let this page send to it");
+          throw new ThroughConsole(window.gettext("The bucket does not let this page send to it"));
         }
-        if (tries >= WAITS.length || (status === 0 && !accepted && tries > 2)) throw new ThroughConsole("The bucket could not be reached");
+        if (tries >= WAITS.length || (status === 0 && !accepted && tries > 2)) throw new ThroughConsole(window.gettext("The bucket could not be reached"));
         this.options.onBroken();
         await wait(WAITS[tries]);
         /* Its address may have expired meanwhile. */
@@ -208,9 +208,9 @@
     if (response && response.ok) {
       refused = false;
       notice.hidden = true;
-      window.stowageFiles.toast("ok", "The rule was added. The next large files go directly to the bucket.");
+      window.stowageFiles.toast("ok", window.gettext("The rule was added. The next large files go directly to the bucket."));
     } else {
-      window.stowageFiles.toast("bad", "The rule could not be added. The backend's page says more: check its bucket's settings.");
+      window.stowageFiles.toast("bad", window.gettext("The rule could not be added. See the bucket settings on the backend’s page."));
     }
   }
 

@@ -3,6 +3,7 @@
 (function () {
   "use strict";
 
+  const { gettext } = window;
   const find = (selector, root) => (root || document).querySelector(selector);
   const all = (selector, root) => Array.from((root || document).querySelectorAll(selector));
   const narrow = matchMedia("(max-width: 1080px)");
@@ -21,7 +22,8 @@
     let value = bytes;
     let unit = 0;
     while (value >= 999.5 && unit < units.length - 1) { value /= 1000; unit += 1; }
-    return value.toFixed(unit && value < 9.95 ? 1 : 0) + " " + units[unit];
+    const digits = unit && value < 9.95 ? 1 : 0;
+    return value.toLocaleString(window.pageLocale, { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false }) + " " + units[unit];
   }
 
   /* Times arrive in the console's time zone and are shown in the browser's, unless the reader has chosen one. */
@@ -34,8 +36,8 @@
       const clock = when.toLocaleTimeString(window.pageLocale, { hour: "2-digit", minute: "2-digit" });
       const date = { day: "numeric", month: "short" };
       if (when.getFullYear() !== now.getFullYear()) date.year = "numeric";
-      if (days === 0) part.textContent = "today " + clock;
-      else if (days === 1) part.textContent = "yesterday " + clock;
+      if (days === 0) part.textContent = gettext("today %(time)s", { time: clock });
+      else if (days === 1) part.textContent = gettext("yesterday %(time)s", { time: clock });
       else part.textContent = when.toLocaleDateString(window.pageLocale, date);
       part.title = when.toLocaleString(window.pageLocale, { dateStyle: "medium", timeStyle: "long" });
       part.removeAttribute("data-local");
@@ -51,7 +53,7 @@
     }
     const mine = quiet ? null : loading;
     const files = document.getElementById("files");
-    const slow = quiet ? 0 : setTimeout(() => announce("Still waiting for the backend."), 2000);
+    const slow = quiet ? 0 : setTimeout(() => announce(gettext("Still waiting for the backend.")), 2000);
     if (files && !quiet) files.setAttribute("aria-busy", "true");
     try {
       const response = await fetch(url, { credentials: "same-origin", signal: mine && mine.signal, ...options });
@@ -68,7 +70,7 @@
       if (error.name === "AbortError") return null;
       const lost = document.getElementById("connection-lost");
       if (lost) lost.hidden = false;
-      announce("The console does not answer.");
+      announce(gettext("The console does not answer."));
       return null;
     } finally {
       clearTimeout(slow);
@@ -115,7 +117,7 @@
   function showFailure(content) {
     const lead = find(".lead", content);
     const next = lead && lead.parentElement.querySelector(".lead ~ p");
-    toast("bad", (lead ? lead.textContent : "That did not work.") + (next ? " " + next.textContent : ""));
+    toast("bad", (lead ? lead.textContent : gettext("That did not work.")) + (next ? " " + next.textContent : ""));
   }
 
   /* ---- messages ---- */
@@ -126,7 +128,7 @@
       region = document.createElement("div");
       region.id = "toasts";
       region.setAttribute("role", "region");
-      region.setAttribute("aria-label", "Messages");
+      region.setAttribute("aria-label", gettext("Messages"));
       document.getElementById("main").append(region);
     }
     const part = document.createElement("div");
@@ -140,7 +142,7 @@
     const close = document.createElement("button");
     close.type = "button";
     close.className = "tool";
-    close.setAttribute("aria-label", "Close this message");
+    close.setAttribute("aria-label", gettext("Close this message"));
     close.textContent = "×";
     close.addEventListener("click", () => part.remove());
     part.append(close);
@@ -268,7 +270,7 @@
     const bytes = chosen.reduce((sum, each) => sum + Number(each.dataset.size), 0);
     const label = find("[data-selected]", form);
     if (label) {
-      label.textContent = chosen.length.toLocaleString("en") + " selected";
+      label.textContent = gettext("%(count)s selected", { count: chosen.length.toLocaleString(window.pageLocale) });
       if (bytes) {
         const more = document.createElement("span");
         more.className = "wide-only";
@@ -287,7 +289,7 @@
   function choose(box, on) {
     box.checked = on;
     counted();
-    announce(all(".choice:checked").length + " selected");
+    announce(gettext("%(count)s selected", { count: all(".choice:checked").length }));
   }
 
   function clearChoices() {
@@ -336,7 +338,8 @@
     const foot = link.closest(".card-foot");
     const next = find("[data-more]", result.content);
     const shown = find("[data-shown]", foot);
-    shown.textContent = rows().length.toLocaleString("en") + " shown" + (next ? ", and there are more" : "");
+    const values = { count: rows().length.toLocaleString(window.pageLocale) };
+    shown.textContent = next ? gettext("%(count)s shown, and there are more", values) : gettext("%(count)s shown", values);
     if (next) link.replaceWith(document.adoptNode(next)); else link.remove();
     localTimes();
     if (first) hold(first, true);
@@ -382,7 +385,7 @@
     browser.classList.add("with-pane");
     if (link.matches("[data-open]")) history.replaceState({ scroll: scrollY }, "", link.href);
     prepare(pane);
-    announce("Preview of " + pane.getAttribute("aria-label"));
+    announce(gettext("Preview of %(name)s", { name: pane.getAttribute("aria-label") }));
   }
 
   function closePane() {

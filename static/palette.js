@@ -8,14 +8,14 @@
   function build() {
     dialog = document.createElement("dialog");
     dialog.className = "palette";
-    dialog.setAttribute("aria-label", "Search the console");
+    dialog.setAttribute("aria-label", window.gettext("Search the console"));
     input = document.createElement("input");
     input.type = "search";
-    input.placeholder = "Search pages, backends, migrations, settings, files";
+    input.placeholder = window.gettext("Search pages, backends, migrations, settings, files");
     input.maxLength = 100;
     input.autocomplete = "off";
     input.spellcheck = false;
-    ["role:combobox", "aria-expanded:true", "aria-controls:found", "aria-autocomplete:list", "aria-label:Search the console"].forEach(function (each) {
+    ["role:combobox", "aria-expanded:true", "aria-controls:found", "aria-autocomplete:list", "aria-label:" + window.gettext("Search the console")].forEach(function (each) {
       var at = each.indexOf(":");
       input.setAttribute(each.slice(0, at), each.slice(at + 1));
     });
@@ -58,7 +58,7 @@
         choose(options()[0]);
       })
       .catch(function (error) {
-        if (error.name !== "AbortError") list.textContent = "The console does not answer. Try again, or reload the page.";
+        if (error.name !== "AbortError") list.textContent = window.gettext("The console does not answer. Try again, or reload the page.");
       });
   }
 

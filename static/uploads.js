@@ -3,11 +3,12 @@
 (function () {
   "use strict";
 
+  const { gettext, ngettext } = window;
   const AT_ONCE = 3;
   const WAITS = [500, 1000, 2000, 4000, 8000, 15000, 30000, 30000, 30000, 60000, 60000, 60000];
   const WORDS = {
-    receiving: "Receiving", checking: "Checking the content", scanning: "Scanning for viruses",
-    processing: "Making previews", storing: "Storing",
+    receiving: gettext("Receiving"), checking: gettext("Checking the content"), scanning: gettext("Scanning for viruses"),
+    processing: gettext("Making previews"), storing: gettext("Storing"),
   };
   const uploads = [];
   const section = document.getElementById("uploads");
@@ -18,7 +19,7 @@
   const token = () => document.querySelector("meta[name=csrf-token]").content;
   let refreshing = 0;
 
-  const clock = () => new Date().toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const clock = () => new Date().toLocaleTimeString(window.pageLocale, { hour: "2-digit", minute: "2-digit" });
   const sizeOf = (bytes) => window.stowageFiles.size(bytes);
 
   function where() {
@@ -40,7 +41,7 @@
       }, path);
     });
     if (files.length) {
-      window.stowageFiles.announce(files.length === 1 ? "1 upload added." : files.length + " uploads added.");
+      window.stowageFiles.announce(ngettext("%(num)s upload added.", "%(num)s uploads added.", files.length));
     }
     next();
   }
@@ -111,7 +112,7 @@
         const status = error.originalResponse ? error.originalResponse.getStatus() : 0;
         const again = status === 0 || status === 409 || status === 423 || status === 429 || status >= 500;
         if (again && status !== 507 && upload.state === "running") {
-          upload.broken = `The connection broke at ${clock()}`;
+          upload.broken = gettext("The connection broke at %(time)s", { time: clock() });
           draw(upload);
         }
         return again && status !== 507;
@@ -133,12 +134,12 @@
       id: upload.direct ? upload.id : "",
       about: { name: upload.name, content_type: upload.file.type.slice(0, 255), backend: upload.backend, folder: upload.folder },
       onUrl: () => { upload.id = upload.tus.url.split("/").pop(); },
-      onBroken: () => { upload.broken = `The connection broke at ${clock()}`; draw(upload); },
+      onBroken: () => { upload.broken = gettext("The connection broke at %(time)s", { time: clock() }); draw(upload); },
       onProgress: (sent) => progress(upload, sent),
       onError: (error) => failed(upload, error),
       onSuccess: () => received(upload),
       onThroughConsole: (reason) => {
-        Object.assign(upload, { byConsole: true, tus: null, sent: 0, marks: [], broken: "", route: reason && reason + ", so it goes through the console" });
+        Object.assign(upload, { byConsole: true, tus: null, sent: 0, marks: [], broken: "", route: reason && gettext("%(reason)s, so it goes through the console", { reason }) });
         start(upload);
       },
     });
@@ -155,8 +156,9 @@
 
   function progress(upload, sent) {
     const now = performance.now();
-    if (upload.broken && sent < upload.file.size && !upload.broken.includes("resumed")) {
-      upload.broken += `, resumed from ${Math.floor(100 * sent / Math.max(1, upload.file.size))} %`;
+    if (upload.broken && sent < upload.file.size && !upload.resumed) {
+      upload.resumed = true;
+      upload.broken += ", " + gettext("resumed from %(percent)s %%", { percent: Math.floor(100 * sent / Math.max(1, upload.file.size)) });
     }
     upload.sent = sent;
     upload.marks.push([now, sent]);
@@ -174,7 +176,7 @@
     } catch (unreadable) { /* not one of the console's answers */ }
     const status = response ? response.getStatus() : 0;
     upload.state = [409, 413, 415, 422, 507].includes(status) ? "refused" : "failed";
-    upload.reason = said || "The console could not be reached. What was received is kept for a day.";
+    upload.reason = said || gettext("The console could not be reached. What was received is kept for a day.");
     draw(upload);
     next();
     window.stowageFiles.announce(`${upload.name}: ${upload.reason}`);
@@ -187,7 +189,7 @@
       try {
         const response = await fetch(section.dataset.url + "/" + upload.id, { credentials: "same-origin" });
         if (response.ok) told = await response.json();
-        else if (response.status === 404) { upload.state = "failed"; upload.reason = "The console no longer knows this upload."; }
+        else if (response.status === 404) { upload.state = "failed"; upload.reason = gettext("The console no longer knows this upload."); }
       } catch (offline) { /* it is asked again */ }
       if (told) {
         upload.step = told.state;
@@ -195,15 +197,15 @@
         if (told.state === "refused" || told.state === "failed") {
           upload.state = told.state;
           const error = told.error || {};
-          upload.reason = [error.reason, error.remedy].filter(Boolean).join(" ") || "Nothing was stored.";
+          upload.reason = [error.reason, error.remedy].filter(Boolean).join(" ") || gettext("Nothing was stored.");
         }
       }
       draw(upload);
       if (upload.state === "checking") await new Promise((done) => { setTimeout(done, Math.min(300 + 100 * tries, 2000)); });
     }
     count();
-    if (upload.state === "done") { window.stowageFiles.announce(`${upload.name} is stored.`); shown(); }
-    else window.stowageFiles.announce(`${upload.name}: ${upload.reason || "not stored"}`);
+    if (upload.state === "done") { window.stowageFiles.announce(gettext("%(name)s is stored.", { name: upload.name })); shown(); }
+    else window.stowageFiles.announce(`${upload.name}: ${upload.reason || gettext("not stored")}`);
   }
 
   function shown() {
@@ -234,7 +236,7 @@
     const response = await fetch(`${section.dataset.url}/${upload.id}/retry`, {
       method: "POST", credentials: "same-origin", headers: { "X-CSRFToken": token() },
     }).catch(() => null);
-    if (!response || !response.ok) { window.stowageFiles.toast("bad", `${upload.name} could not be tried again.`); return; }
+    if (!response || !response.ok) { window.stowageFiles.toast("bad", gettext("%(name)s could not be tried again.", { name: upload.name })); return; }
     upload.state = "checking";
     upload.step = "checking";
     draw(upload);
@@ -276,7 +278,7 @@
     row.querySelector("[data-resume]").hidden = !["paused", "failed", "left"].includes(state);
     const cancelling = row.querySelector("[data-cancel]");
     cancelling.hidden = state === "checking";
-    cancelling.title = ["done", "refused", "failed"].includes(state) ? "Remove from the list" : "Cancel";
+    cancelling.title = ["done", "refused", "failed"].includes(state) ? gettext("Remove from the list") : gettext("Cancel");
     row.querySelectorAll("[data-of]").forEach((button) => {
       button.setAttribute("aria-label", `${button.title} ${button.dataset.of}`);
     });
@@ -289,22 +291,22 @@
   function sentence(upload) {
     const total = upload.file.size;
     switch (upload.state) {
-      case "waiting": return "Waiting for its turn";
-      case "paused": return `Paused at ${sizeOf(upload.sent)} of ${sizeOf(total)}`;
-      case "left": return `${sizeOf(upload.sent)} of ${sizeOf(total)} received. Choose the same file again to resume.`;
-      case "checking": return WORDS[upload.step] || "Received, being checked";
-      case "done": return ["Stored and checked", upload.route, upload.broken].filter(Boolean).join(" · ");
-      case "refused": return "Refused: " + upload.reason;
+      case "waiting": return gettext("Waiting for its turn");
+      case "paused": return gettext("Paused at %(sent)s of %(total)s", { sent: sizeOf(upload.sent), total: sizeOf(total) });
+      case "left": return gettext("%(sent)s of %(total)s received. Choose the same file again to resume.", { sent: sizeOf(upload.sent), total: sizeOf(total) });
+      case "checking": return WORDS[upload.step] || gettext("Received, being checked");
+      case "done": return [gettext("Stored and checked"), upload.route, upload.broken].filter(Boolean).join(" · ");
+      case "refused": return gettext("Refused: %(reason)s", { reason: upload.reason });
       case "failed": return upload.reason;
       default: {
-        const parts = [`${sizeOf(upload.sent)} of ${sizeOf(total)}`];
+        const parts = [gettext("%(sent)s of %(total)s", { sent: sizeOf(upload.sent), total: sizeOf(total) })];
         const first = upload.marks[0];
         const last = upload.marks[upload.marks.length - 1];
         if (first && last[0] - first[0] > 800 && last[1] > first[1]) {
           const rate = 1000 * (last[1] - first[1]) / (last[0] - first[0]);
           const left = (total - upload.sent) / rate;
           parts.push(sizeOf(rate) + "/s");
-          parts.push(left < 60 ? "less than a minute left" : Math.ceil(left / 60) + " min left");
+          parts.push(left < 60 ? gettext("less than a minute left") : gettext("%(minutes)s min left", { minutes: Math.ceil(left / 60) }));
         }
         if (upload.route) parts.push(upload.route);
         if (upload.broken) parts.push(upload.broken);
@@ -315,8 +317,8 @@
 
   function count() {
     const groups = [
-      ["running", ["running", "checking"]], ["waiting", ["waiting"]], ["paused", ["paused", "left"]],
-      ["done", ["done"]], ["refused", ["refused"]], ["failed", ["failed"]],
+      [gettext("running"), ["running", "checking"]], [gettext("waiting"), ["waiting"]], [gettext("paused"), ["paused", "left"]],
+      [gettext("done"), ["done"]], [gettext("refused"), ["refused"]], [gettext("failed"), ["failed"]],
     ];
     section.querySelector("[data-counts]").textContent = groups
       .map(([word, states]) => [uploads.filter((each) => states.includes(each.state)).length, word])
@@ -352,7 +354,7 @@
       try { await walk(entry, "", found); } catch (unreadable) { unread += 1; }
     }
     add(found, target);
-    if (unread) window.stowageFiles.toast("bad", `${unread} of what you dropped could not be read.`);
+    if (unread) window.stowageFiles.toast("bad", gettext("%(count)s of what you dropped could not be read.", { count: unread }));
   }
 
   const overList = (event) => Array.from(event.dataTransfer ? event.dataTransfer.types : []).includes("Files")

@@ -1,13 +1,16 @@
-"""The axes of charts: from zero to a round number, and figures as people read them. Pure."""
+"""The axes of charts: from zero to a round number, and figures as people read them.
+
+Figures are in English: templates write them in the language of the request. Times are in its time zone."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from dashboard.services import text
+from dashboard.web.language import choice, localized
+from dashboard.web.language.translating import gettext
 
 LARGEST = 1e300
 """What is larger, infinite or no number at all cannot be drawn to scale."""
@@ -106,9 +109,10 @@ class Mark:
     wide_only: bool = False
 
 
-def time_marks(begin: float, end: float, *, count: int = 5, now: str = "now") -> tuple[Mark, ...]:
+def time_marks(begin: float, end: float, *, count: int = 5, now: str = "") -> tuple[Mark, ...]:
     """Words at even distances from ``begin`` to ``end``: the hour within two days, else the day. The last is
-    ``now``. Times in seconds since the epoch, shown in UTC."""
+    ``now``, by default that word. Times in seconds since the epoch, shown in the time zone of the request."""
+    now = now or gettext("now")
     if end <= begin:
         return (Mark(now, end),)
     hours = end - begin <= 2 * 86_400
@@ -122,10 +126,10 @@ def time_marks(begin: float, end: float, *, count: int = 5, now: str = "now") ->
 
 def _moment(at: float, *, hours: bool) -> str:
     try:
-        when = datetime.fromtimestamp(at, UTC)
+        when = choice.local(at)
     except (OverflowError, OSError, ValueError):
         return ""
-    return f"{when:%H:%M}" if hours else f"{when.day} {when:%b}"
+    return f"{when:%H:%M}" if hours else localized.short_day(when)
 
 
 def name_marks(names: Sequence[str]) -> tuple[Mark, ...]:

@@ -108,7 +108,7 @@ def line(
     pauses: Sequence[tuple[float, float]] = (),
     begin: float | None = None,
     end: float | None = None,
-    now: str = "now",
+    now: str = "",
 ) -> Chart:
     """Lines over time, with a soft area below if there is one, and a dot at the last value.
 
@@ -140,7 +140,7 @@ def stacked(
     label: str = "",
     begin: float | None = None,
     end: float | None = None,
-    now: str = "now",
+    now: str = "",
 ) -> Chart:
     """Layers over time, from the bottom up. A gap counts as nothing. More than six become five and
     “the others”."""

@@ -1,10 +1,14 @@
-"""Template filters for numbers, times and untrusted text, in the language and time zone of the request. Times
-are seconds since the epoch."""
+"""Template filters for numbers, times and untrusted text. Times are seconds since the epoch, and shown in the
+time zone of the request.
+
+The functions write numbers in English, because sentences that Python makes are translated as a whole; as
+filters of templates they write them in the language of the request."""
 
 from __future__ import annotations
 
 import time
 import unicodedata
+from collections.abc import Callable
 
 from flask import Flask
 from markupsafe import Markup, escape
@@ -20,19 +24,26 @@ _KEY_WIDTH = 56
 def install(app: Flask) -> None:
     """Register the filters."""
     app.jinja_env.filters.update(
-        number=number, size=size, rate=rate, span=span, eta=eta, milliseconds=milliseconds, ago=ago,
-        moment=moment, key=key, plural=plural, percent=percent, visible=visible, date_time=date_time,
+        {write.__name__: _localized(write) for write in (number, size, rate, percent, milliseconds, plural)}
+    )
+    app.jinja_env.filters.update(
+        span=span, eta=eta, ago=ago, moment=moment, key=key, visible=visible, date_time=date_time,
+        numerals=numerals,
     )  # fmt: skip
+
+
+def _localized(write: Callable[..., str]) -> Callable[..., str]:
+    return lambda *values: numerals(write(*values))
 
 
 def number(value: float) -> str:
     """A whole number with thousands separators."""
-    return numerals(f"{int(value):,}")
+    return f"{int(value):,}"
 
 
 def size(value: float | None) -> str:
     """Bytes: ``4.1 MB``, ``412 GB``; a dash for None."""
-    return "–" if value is None else numerals(text.size(value))
+    return "–" if value is None else text.size(value)
 
 
 def rate(value: float) -> str:
@@ -42,7 +53,7 @@ def rate(value: float) -> str:
 
 def percent(value: float) -> str:
     """One decimal, never rounded up to 100 before everything is done."""
-    return numerals(f"{min(int(value * 10) / 10, 100.0):.1f} %")
+    return f"{min(int(value * 10) / 10, 100.0):.1f} %"
 
 
 def milliseconds(value: float | None) -> str:
@@ -51,7 +62,7 @@ def milliseconds(value: float | None) -> str:
         return "–"
     if value < 1:
         return "<1 ms"
-    return f"{value:.0f} ms" if value < 9_950 else numerals(f"{value / 1000:.1f} s")
+    return f"{value:.0f} ms" if value < 9_950 else f"{value / 1000:.1f} s"
 
 
 def span(seconds: float | None) -> str:
@@ -82,7 +93,7 @@ def ago(at: float | None, now: float | None = None) -> Markup:
     elif seconds < 172_800:
         text = gettext("yesterday")
     else:
-        text = gettext("%(days)s days ago", days=number(seconds // 86_400))
+        text = gettext("%(days)s days ago", days=numerals(number(seconds // 86_400)))
     return _time(at, text)
 
 

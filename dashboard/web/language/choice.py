@@ -71,7 +71,7 @@ def zone_name() -> str:
 def zone() -> tzinfo | None:
     """Return the time zone of this request; None for the machine's own, which changes with the season."""
     if not has_request_context():
-        return None
+        return UTC
     name = preferences().time_zone or services().settings.time_zone
     return _named(name) if name else None
 

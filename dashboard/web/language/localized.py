@@ -13,6 +13,8 @@ from dashboard.web.language.catalogs import SOURCE
 
 _DATE_TIME = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}
 _DAY = {"en": "EEEE d MMMM", "de": "EEEE, d. MMMM"}
+_DATE = {"en": "d MMM y", "de": "d. MMM y"}
+_SHORT_DAY = {"en": "d MMM", "de": "d. MMM"}
 _DAY_OF_YEAR = {"en": "d MMMM y", "de": "d. MMMM y"}
 
 
@@ -32,6 +34,16 @@ def _separators(language: str) -> dict[int, str]:
 def date_and_time(when: datetime) -> str:
     """A date with the time to the minute: “22 Nov 2026, 06:11”."""
     return _format(when, _DATE_TIME)
+
+
+def date(when: datetime) -> str:
+    """A date: “22 Nov 2026”."""
+    return _format(when, _DATE)
+
+
+def short_day(when: datetime) -> str:
+    """A day in a narrow place: “22 Nov”."""
+    return _format(when, _SHORT_DAY)
 
 
 def day(when: datetime) -> str:

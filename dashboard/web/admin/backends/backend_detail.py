@@ -94,7 +94,7 @@ def usage_facts(backend: BackendInfo) -> dict[str, Any]:
     totals = services().history.totals(GROWTH_DAYS, [backend.id])
     sizes = totals.bytes.get(backend.id, (None,) * len(totals.times))
     return {
-        "growth": charts.line([Series("Stored", sizes)], totals.times, BYTES, now="now"),
+        "growth": charts.line([Series("Stored", sizes)], totals.times, BYTES),
         "per_day": growth_per_day(totals),
         "traffic": services().backends.requests.totals([backend.id])[backend.id],
     }

@@ -103,7 +103,8 @@ def _dates_label(view: FilesView) -> str:
 
 
 def _day(at: float) -> str:
-    return localized.day_of_year(datetime.fromtimestamp(at, UTC))
+    # Filters by day begin at midnight in UTC.
+    return localized.date(datetime.fromtimestamp(at, UTC))
 
 
 def _between(low: str | None, high: str | None) -> str:

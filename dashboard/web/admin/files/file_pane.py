@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from dashboard.web.admin.files.file_edits import editable_parts
 from dashboard.web.context import actor, services
 from dashboard.web.files.content_types import content_type
 from dashboard.web.formatting import plural
+from dashboard.web.language import localized
 
 MAX_TEXT = 64 * 1024
 MAX_ORIGINAL = 1_000_000
@@ -223,7 +225,7 @@ def _details(found: FileDetails, row: CatalogueRow | None) -> list[tuple[str, st
     info, details = found.info, []
     if row is not None and row.taken_at:
         # A camera writes the time of where it is.
-        details.append(("Taken", time.strftime("%d %b %Y, %H:%M", time.gmtime(row.taken_at)), "num"))
+        details.append(("Taken", localized.date_and_time(datetime.fromtimestamp(row.taken_at, UTC)), "num"))
     if row is not None and row.owner:
         details.append(("Owner", row.owner, ""))
     if info.md5:

@@ -9,6 +9,7 @@ from dashboard.migration.types import Progress
 from dashboard.services.migrations.series import Point, Throughput
 from dashboard.web.chart_scales import OBJECTS, RATE
 from dashboard.web.charts import Chart, Row, Series, line
+from dashboard.web.language.translating import gettext
 
 BYTES_PER_SECOND, OBJECTS_PER_SECOND = "bytes", "objects"
 MEASURES = (BYTES_PER_SECOND, OBJECTS_PER_SECOND)
@@ -59,7 +60,7 @@ def _draw(series: Throughput, measure: str, ended: bool) -> Chart:
         pauses=series.pauses(),
         begin=series.points[0].at,
         end=series.points[-1].at,
-        now="end" if ended else "now",
+        now=gettext("end") if ended else "",
     )
 
 

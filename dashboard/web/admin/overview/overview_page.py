@@ -20,6 +20,7 @@ from dashboard.web.admin.recent import recent_migrations
 from dashboard.web.chart_scales import BYTES
 from dashboard.web.charts import Series, Small
 from dashboard.web.context import can, from_htmx, services
+from dashboard.web.language.translating import gettext
 
 BUSY_SECONDS, IDLE_SECONDS = 2, 15
 CARDS = 30
@@ -157,7 +158,10 @@ def _stored(backends: tuple[BackendInfo, ...]) -> dict[str, Any]:
         "period": period,
         "periods": PERIODS,
         "growth": charts.line(
-            [Series("Stored in total", totals.sum_of(totals.bytes))], totals.times, BYTES, now="today"
+            [Series("Stored in total", totals.sum_of(totals.bytes))],
+            totals.times,
+            BYTES,
+            now=gettext("today"),
         ),
         "grown": totals.growth(totals.bytes),
         "grown_days": _days(totals),

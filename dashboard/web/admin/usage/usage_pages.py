@@ -24,6 +24,7 @@ from dashboard.web.chart_scales import BYTES, OBJECTS
 from dashboard.web.charts import Series
 from dashboard.web.context import actor, services
 from dashboard.web.downloads import attachment
+from dashboard.web.language.translating import gettext
 from dashboard.web.numbers import parse_integer
 
 PERIODS = {"30": "30 d", "90": "90 d", "365": "1 y"}
@@ -149,7 +150,7 @@ def _over_time(usage: Usage, totals: Totals, measure: str) -> charts.Chart:
         for number, each in enumerate(ordered)
         if each.id in rows
     ]
-    return charts.stacked(series, totals.times, unit, now="today")
+    return charts.stacked(series, totals.times, unit, now=gettext("today"))
 
 
 def _requests(usage: Usage, days: int) -> dict[str, charts.Chart]:
@@ -164,7 +165,7 @@ def _requests(usage: Usage, days: int) -> dict[str, charts.Chart]:
             for number, each in enumerate(busiest)
             if any(counts[each.id])
         ]
-        return charts.stacked(series, times, OBJECTS, now="today")
+        return charts.stacked(series, times, OBJECTS, now=gettext("today"))
 
     return {"requests": stacked(found.requests), "errors": stacked(found.errors)}
 

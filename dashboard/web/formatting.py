@@ -9,8 +9,11 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 from flask import Flask
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from dashboard.services import text
@@ -33,7 +36,12 @@ def install(app: Flask) -> None:
 
 
 def _localized(write: Callable[..., str]) -> Callable[..., str]:
-    return lambda *values: numerals(write(*values))
+    @pass_context
+    def filtered(context: Context, *values: Any) -> str:
+        # With the context, so that Jinja never writes a constant once and for all.
+        return numerals(write(*values))
+
+    return filtered
 
 
 def number(value: float) -> str:

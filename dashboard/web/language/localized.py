@@ -15,6 +15,7 @@ _DATE_TIME = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}
 _DAY = {"en": "EEEE d MMMM", "de": "EEEE, d. MMMM"}
 _DATE = {"en": "d MMM y", "de": "d. MMM y"}
 _SHORT_DAY = {"en": "d MMM", "de": "d. MMM"}
+_MONTH = dict.fromkeys(("en", "de"), "MMMM y")
 _DAY_OF_YEAR = {"en": "d MMMM y", "de": "d. MMMM y"}
 
 
@@ -44,6 +45,11 @@ def date(when: datetime) -> str:
 def short_day(when: datetime) -> str:
     """A day in a narrow place: “22 Nov”."""
     return _format(when, _SHORT_DAY)
+
+
+def month(when: datetime) -> str:
+    """A month of any year: “November 2026”."""
+    return _format(when, _MONTH)
 
 
 def day(when: datetime) -> str:

@@ -44,6 +44,12 @@ def _in_template(context: Context, one: str, many: str, count: int, **values: An
     return kept % {**values, "num": _figure(count)}
 
 
+@pass_context
+def _translated(context: Context, sentence: str) -> str:
+    """With the context, so that Jinja never translates a constant once and for all."""
+    return translated(sentence)
+
+
 def _figure(count: int) -> str:
     return numerals(f"{count:,}")
 
@@ -68,7 +74,7 @@ def install(app: Flask) -> None:
         _message, _messages, newstyle=True
     )
     app.jinja_env.policies["ext.i18n.trimmed"] = True
-    app.jinja_env.filters["translated"] = translated
+    app.jinja_env.filters["translated"] = _translated
     app.jinja_env.globals.update(
         ngettext=_in_template,
         page_language=choice.language,

@@ -19,6 +19,9 @@ from dashboard.storage.options import Option, OptionType, Preset, SecretForm
 from dashboard.storage.registry import PRESETS, find_preset, options_of
 from dashboard.storage.types import Secret
 from dashboard.web.expired_form import SECRET_PREFIX
+from dashboard.web.language import choice
+from dashboard.web.language.catalogs import SOURCE
+from dashboard.web.language.sentences import translated
 from dashboard.web.numbers import parse_integer
 
 OPTION_PREFIX = "option."
@@ -114,8 +117,10 @@ class FieldGroup:
 
     @property
     def names(self) -> str:
-        """The labels of its first fields, for the summary."""
-        shown = ", ".join(_in_sentence(f.option.label) for f in self.fields[:4])
+        """The labels of its first fields, for the summary, in the language of the request."""
+        labels = (translated(f.option.label) for f in self.fields[:4])
+        # Other languages have capital letters inside a sentence.
+        shown = ", ".join(map(_in_sentence, labels) if choice.language() == SOURCE else labels)
         return shown + (", …" if len(self.fields) > 4 else "")
 
 

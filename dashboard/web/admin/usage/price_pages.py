@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
 from flask import make_response, request, url_for
 from werkzeug.wrappers import Response
@@ -13,6 +14,7 @@ from dashboard.services.usage.prices import ESTIMATED, PRICED, Price
 from dashboard.storage.registry import PRESETS
 from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
+from dashboard.web.language import localized
 
 MAX_FIELD = 20
 
@@ -55,7 +57,7 @@ class PricePages(Page):
             self.render(
                 "admin/usage/prices.html",
                 table=services().usage.prices.table(),
-                estimated=ESTIMATED,
+                estimated=localized.month(datetime.strptime(ESTIMATED, "%B %Y")),  # noqa: DTZ007  # no day
                 presets=PRESETS,
                 typed=request.form,
                 error=error,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from flask import request, url_for
@@ -24,6 +25,7 @@ from dashboard.web.chart_scales import BYTES, OBJECTS
 from dashboard.web.charts import Series
 from dashboard.web.context import actor, services
 from dashboard.web.downloads import attachment
+from dashboard.web.language import localized
 from dashboard.web.language.translating import gettext
 from dashboard.web.numbers import parse_integer
 
@@ -71,7 +73,7 @@ class UsagePages(Page):
                 over_time=_over_time(usage, totals, measure),
                 **_breakdowns(usage),
                 table=table,
-                estimated=ESTIMATED,
+                estimated=localized.month(datetime.strptime(ESTIMATED, "%B %Y")),  # noqa: DTZ007  # no day
                 costs=costs,
                 total_cost=sum(known) if known else None,
                 requests=_requests(usage, int(days)),

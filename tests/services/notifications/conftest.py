@@ -44,11 +44,15 @@ class NotifiedConsole:
         """Let time pass, as if nothing had happened meanwhile, run the job once, and return the titles of
         what arrived."""
         before = len(self.receiver.got)
+        self.run_after(seconds)
+        return [each["title"] for got in self.receiver.got[before:] for each in got.json["events"]]
+
+    def run_after(self, seconds: float) -> None:
+        """Like :meth:`turn`, for messages of any form."""
         self.now += seconds
         with self.services.database.work_write() as connection:
             connection.execute(update(watch).values(watched_at=self.now))
         self.run()
-        return [each["title"] for got in self.receiver.got[before:] for each in got.json["events"]]
 
     def run(self) -> None:
         """The job, once."""

@@ -16,6 +16,8 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.servers.processes import free_ports
+
 USER, PASSWORD = "stowage", "a mail PASSWORD of 1 user"
 
 
@@ -115,11 +117,9 @@ def mail_receiver(folder: Path, *, auth: bool = True, starttls: bool = True) -> 
     options: dict[str, Any] = {"require_starttls": True, "tls_context": context} if starttls else {}
     if auth:
         options |= {"authenticator": check, "auth_required": True, "auth_require_tls": starttls}
-    controller = Controller(receiver, hostname="localhost", port=0, **options)
-    controller._trigger_server = lambda: None  # type: ignore[method-assign]  # it would connect to port 0
+    (receiver.port,) = free_ports(1)
+    controller = Controller(receiver, hostname="localhost", port=receiver.port, ready_timeout=30, **options)
     controller.start()
-    assert controller.server is not None
-    receiver.port = controller.server.sockets[0].getsockname()[1]
     try:
         yield receiver
     finally:

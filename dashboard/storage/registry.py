@@ -130,6 +130,13 @@ def label_of(name: str) -> str:
     return preset.label if preset is not None else name
 
 
+def icon_of(name: str) -> str:
+    """Return the symbol of a saved backend's preset in ``static/icons.svg``; a plain one if the package that
+    added it is gone."""
+    preset = PRESETS.get(name)
+    return (preset.icon or driver_type(preset.driver).icon) if preset is not None else "bucket"
+
+
 def driver_type(name: str) -> DriverType:
     """Return the registered driver. Raises ``InvalidInput`` for the field ``driver``."""
     try:

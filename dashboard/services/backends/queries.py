@@ -61,7 +61,7 @@ class BackendQueries:
 
     def choices(self) -> tuple[BackendChoice, ...]:
         """All of them in the order of :meth:`list`, with only the columns that a selection needs."""
-        columns = (Backend.name, Backend.active, BackendStatus.objects)
+        columns = (Backend.name, Backend.active, BackendStatus.objects, Backend.preset)
         query = select(*columns).outerjoin(BackendStatus, BackendStatus.backend_id == Backend.id)
         with self._database.read() as session:
             return tuple(BackendChoice(*row) for row in session.execute(query.order_by(*_ORDER)))

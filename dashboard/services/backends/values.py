@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dashboard.services.backends.status import Status
+from dashboard.storage import registry
 from dashboard.storage.options import Preset
 from dashboard.storage.types import Secret
 
@@ -29,6 +30,11 @@ class BackendInfo:
     status: Status
     created_at: float = 0.0
 
+    @property
+    def icon(self) -> str:
+        """The symbol of its provider."""
+        return registry.icon_of(self.preset)
+
 
 @dataclass(frozen=True, slots=True)
 class BackendChoice:
@@ -37,6 +43,17 @@ class BackendChoice:
     name: str
     active: bool
     objects: int | None
+    preset: str
+
+    @property
+    def icon(self) -> str:
+        """The symbol of its provider."""
+        return registry.icon_of(self.preset)
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        return registry.label_of(self.preset)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask
+from flask import Flask, g
 
 from dashboard.services.keys import KeyState
 from dashboard.web.admin.backend_forms.probes import summarize
@@ -28,6 +28,7 @@ class MenuEntry:
 def install(app: Flask) -> None:
     """Add them to the templates as functions, so that a page that does not use them costs no query."""
     app.jinja_env.globals.update(
+        backend_icon=_backend_icon,
         menu_items=_menu_items,
         running_migrations=_running_migrations,
         sealed_state=_sealed_state,
@@ -56,6 +57,13 @@ def _menu_count(item: Any) -> int:
     if item.name == "Health":
         return services().backends.failing()
     return 0
+
+
+def _backend_icon(name: str) -> str:
+    """The symbol of a backend's provider, by its name; a plain one if it is gone. One query a request."""
+    if "stowage_backend_icons" not in g:
+        g.stowage_backend_icons = {each.name: each.icon for each in services().backends.choices()}
+    return str(g.stowage_backend_icons.get(name, "bucket"))
 
 
 def _running_migrations() -> int:

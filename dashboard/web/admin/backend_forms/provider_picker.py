@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dashboard.storage.options import Preset
-from dashboard.storage.registry import PRESETS, driver_type
+from dashboard.storage.registry import PRESETS, driver_type, icon_of
 
 MAX_QUERY = 100
 _ORDER = ("On this server", "Object storage", "File servers")
@@ -57,4 +57,4 @@ def card_of(preset: Preset) -> Card:
     words = f"{preset.label} {preset.name} {preset.driver} {preset.keywords} {kind.family}".lower()
     for mark in "_-()":
         words = words.replace(mark, " ")
-    return Card(preset.name, preset.label, preset.icon or kind.icon, " ".join(dict.fromkeys(words.split())))
+    return Card(preset.name, preset.label, icon_of(preset.name), " ".join(dict.fromkeys(words.split())))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dashboard.models import (
+    audit_search,
     backends,
     backups,
     base,
@@ -24,6 +25,7 @@ work_metadata = work.metadata
 
 __all__ = [
     "WORK_BIND",
+    "audit_search",
     "backends",
     "backups",
     "base",

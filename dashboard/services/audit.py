@@ -20,6 +20,7 @@ from dashboard.services.auditing.audit_rows import (
 )
 from dashboard.services.auditing.chain import AuditChain
 from dashboard.services.auditing.retention import Retention
+from dashboard.services.auditing.searching import SearchIndex
 from dashboard.services.auditing.verifying import (
     ProblemKind,
     Verification,
@@ -53,6 +54,7 @@ class AuditLog(AuditRows):
         super().__init__(database)
         self.chain = chain
         self.retention = Retention(database, chain, self.record)
+        self.search = SearchIndex(database)
 
     def record(
         self,
@@ -81,6 +83,12 @@ class AuditLog(AuditRows):
                 outcome=outcome,
             ),
         )
+
+    def prepare_search(self) -> None:
+        """Have the runner index the entries of versions before the index, if there are any."""
+        if self.search.is_behind():
+            with self._database.write() as session:
+                enqueue(session, JobKind.AUDIT, 0)
 
     def chain_earlier_rows(self) -> int:
         """Chain the rows of versions before the chain, and those that were written while the console had no
@@ -119,6 +127,7 @@ class AuditLog(AuditRows):
 
     def run(self, context: JobContext) -> JobResult:
         """The runner's job: check the chain, and remove entries that are too old if it is whole."""
+        self.search.catch_up(context.should_stop)
         self.chain_earlier_rows()
         result = verify(self._database, self.chain, stop=context.should_stop)
         if result is None:

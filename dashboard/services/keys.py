@@ -48,6 +48,10 @@ SESSION_SECRET = "session_secret"
 STATE_CACHE_SECONDS = 2.0
 
 
+KEY_ROTATED_AT = "key_rotated_at"
+"""The setting with the time of the last rotation, in seconds since the epoch."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyState:
     """Whether stored secrets can be opened; if not, why, and what to do."""
@@ -310,6 +314,8 @@ class Keys:
             # Values sealed in between were sealed with the new key: see the top of this file.
             needed = ids_in_use(session)
             self._audit.record(session, actor, "keys.rotate", ring.current.id, rows=rows)
+            # The audit log may be told to forget.
+            session.merge(Setting(key=KEY_ROTATED_AT, value=repr(time.time())))
             self._file.replace(Keyring(ring.current, tuple(k for k in ring.older if k.id in needed)))
         self._forget_state()
         return ring.current

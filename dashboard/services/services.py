@@ -259,6 +259,7 @@ def _compose_audit(settings: Settings, database: Database) -> tuple[AuditLog, Ke
     keys = Keys(database, key_file, audit)
     keys.prepare()
     audit.chain_earlier_rows()
+    audit.prepare_search()
     return audit, keys
 
 

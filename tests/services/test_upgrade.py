@@ -24,7 +24,7 @@ from sqlalchemy import Engine, create_engine, event, inspect, select
 from dashboard import __version__
 from dashboard.app import create_app
 from dashboard.errors import Kind, StowageError
-from dashboard.models import main_metadata, work_metadata
+from dashboard.models import audit_search, main_metadata, work_metadata
 from dashboard.models.console import Setting
 from dashboard.models.waiting import WaitingHold, WaitingObject
 from dashboard.services import upgrade
@@ -77,6 +77,11 @@ def columns(engine: Engine, table: str) -> set[str]:
     return {each["name"] for each in inspect(engine).get_columns(table)}
 
 
+def is_modelled(name: str | None, kind: str, _parents: object) -> bool:
+    """A virtual table is made by its own statements, and keeps tables of its own."""
+    return not (kind == "table" and name and name.startswith(audit_search.TABLE))
+
+
 Step = Callable[..., None]
 
 
@@ -111,7 +116,8 @@ def test_the_steps_lead_to_what_the_models_say(tree: str, tmp_path: Path) -> Non
     engine = create_engine(f"sqlite:///{tmp_path / name}")
     with engine.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
+            connection,
+            opts={"compare_type": True, "compare_server_default": True, "include_name": is_modelled},
         )
         differences = compare_metadata(context, metadata)
         missing = render_python_code(produce_migrations(context, metadata).upgrade_ops, render_as_batch=True)

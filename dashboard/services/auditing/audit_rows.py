@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from dashboard.models.console import AuditEntry
 from dashboard.models.migrations import Migration
 from dashboard.services.auditing.canonical import ROWS, parse_detail
-from dashboard.services.database import Database, clamp_integer
+from dashboard.services.auditing.searching import candidates, expression, index_begin
+from dashboard.services.database import MAX_INTEGER, Database, clamp_integer
 
 MAX_TEXT = 300
 MAX_ROWS = 500
@@ -34,6 +35,10 @@ WITH RECURSIVE found(value) AS (
 )
 SELECT value FROM found WHERE value IS NOT NULL LIMIT :most
 """
+
+
+_AMONG = text("audit.id IN (SELECT value FROM json_each(:among))")
+"""One parameter, however many numbers there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +98,17 @@ class AuditRows:
         matching: AuditFilter | None = None,
     ) -> tuple[AuditRow, ...]:
         """The newest rows, or those older than ``before_id``."""
-        wanted = matching or AuditFilter(action, actor)
-        query = _matching(ROWS, wanted).order_by(_E.id.desc()).limit(max(1, min(limit, MAX_ROWS)))
-        if before_id is not None:
-            query = query.where(_E.id < clamp_integer(before_id))
+        wanted, most = matching or AuditFilter(action, actor), max(1, min(limit, MAX_ROWS))
+        before = clamp_integer(before_id) if before_id is not None else MAX_INTEGER
         with self._database.read() as session:
-            return _rows(session, session.execute(query).all())
+            return _rows(session, _newest(session, ROWS, wanted, before, most))
 
     def count(self, matching: AuditFilter) -> int:
         """How many rows match; never more than ``MAX_COUNTED`` + 1."""
-        query = _matching(select(_E.id), matching).limit(MAX_COUNTED + 1)
         with self._database.read() as session:
+            if matching.text:
+                return len(_newest(session, select(_E.id), matching, MAX_INTEGER, MAX_COUNTED + 1))
+            query = _matching(select(_E.id), matching).limit(MAX_COUNTED + 1)
             return session.scalar(select(func.count()).select_from(query.subquery())) or 0
 
     def stream(self, matching: AuditFilter) -> Iterator[AuditRow]:
@@ -143,6 +148,28 @@ def shorten(text: str, most: int = MAX_TEXT) -> str:
 def newest_id(session: Session) -> int:
     """The number of the newest row; 0 without rows."""
     return session.scalar(select(func.max(_E.id))) or 0
+
+
+def _newest(
+    session: Session, query: Select[*tuple[Any, ...]], wanted: AuditFilter, before: int, most: int
+) -> Sequence[Row[Any]]:
+    """The newest rows that match, below a number."""
+    query = _matching(query, wanted).order_by(_E.id.desc())
+    sought = expression(shorten(wanted.text)) if wanted.text else ""
+    begin = index_begin(session) if sought else None
+    if begin is None:
+        return session.execute(query.where(_E.id < before).limit(most)).all()
+    found: list[Row[Any]] = []
+    for ids in candidates(session, sought, before):
+        # What the index finds is looked at, and only that.
+        rows = session.execute(query.where(_AMONG).limit(most - len(found)), {"among": json.dumps(ids)})
+        found += rows.all()
+        if len(found) == most:
+            return found
+    if begin:
+        rows = session.execute(query.where(_E.id < min(begin, before)).limit(most - len(found)))
+        found += rows.all()
+    return found
 
 
 def _matching(query: Select[*tuple[Any, ...]], wanted: AuditFilter) -> Select[*tuple[Any, ...]]:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from dashboard.models.console import AuditEntry, Setting, User
+from dashboard.models.console import Setting, User
 from dashboard.services.backends.status import Badge
 from dashboard.services.backends.values import BackendInfo
 from dashboard.services.backups.database_copies import LAST_BACKUP
 from dashboard.services.database import Database
+from dashboard.services.keys import KEY_ROTATED_AT
 from dashboard.settings import Settings
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.timeouts import call_with_timeout
@@ -77,9 +78,9 @@ class Upkeep:
 
     def key_since(self) -> float | None:
         """When the key was last rotated or, before that, made with the first user; None before setup."""
-        rotated = select(func.max(AuditEntry.at)).where(AuditEntry.action == "keys.rotate")
         with self._database.read() as session:
-            return session.scalar(rotated) or session.scalar(select(func.min(User.created_at)))
+            rotated = session.scalar(select(Setting.value).where(Setting.key == KEY_ROTATED_AT))
+            return float(rotated) if rotated else session.scalar(select(func.min(User.created_at)))
 
     def backup_at(self) -> float | None:
         """When the last backup was finished, by hand or by schedule."""

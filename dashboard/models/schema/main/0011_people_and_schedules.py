@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from dashboard.models import audit_search
+
 revision = "0011"
 down_revision = "0010"
 
@@ -15,6 +17,8 @@ def upgrade() -> None:
     _create_copy_runs()
     _create_probe_objects()
     _create_notification_channels()
+    _index_audit()
+    _keep_time_of_rotation()
 
 
 def _create_schedules() -> None:
@@ -145,4 +149,22 @@ def _create_notification_channels() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("channel_id", "name", name=op.f("pk_notification_secrets")),
+    )
+
+
+def _index_audit() -> None:
+    connection = op.get_bind()
+    if not audit_search.create(connection):
+        return
+    # What is there already is indexed later, in small transactions.
+    connection.exec_driver_sql(
+        "INSERT INTO settings(key, value) SELECT ?, CAST(id + 1 AS TEXT) FROM audit ORDER BY id DESC LIMIT 1",
+        (audit_search.BEGIN,),
+    )
+
+
+def _keep_time_of_rotation() -> None:
+    op.get_bind().exec_driver_sql(
+        "INSERT INTO settings(key, value) SELECT 'key_rotated_at', CAST(at AS TEXT) FROM audit "
+        "WHERE action = 'keys.rotate' ORDER BY at DESC LIMIT 1"
     )

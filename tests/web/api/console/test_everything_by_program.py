@@ -78,6 +78,13 @@ SAME = {
     "users.two_factor": "POST /users/{username}/two-factor/reset",
 }
 NO_OPERATION = {
+    **dict.fromkeys(
+        (
+            *("notifications.add", "notifications.save", "notifications.remove", "notifications.mute"),
+            *("notifications.test_draft", "notifications.test_saved", "notifications.send_again"),
+        ),
+        "channels are set up on their page, or with stowage notify in a shell",
+    ),
     "file_changes.selected": "shows the question for a selection; what is answered has its operations",
     "overview.dismiss": "what one person has seen of a page; programs read the causes",
     "overview.show_dismissed": "the same, the other way round",

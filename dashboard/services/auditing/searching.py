@@ -39,11 +39,11 @@ def index_begin(session: Session) -> int | None:
 
 
 def expression(text: str) -> str:
-    """What to ask the index for entries that may contain a text; empty if it is too short for that."""
+    """The query of the index for entries that may contain a text; empty if it is too short for that."""
     # In an entry's details other letters than ASCII, quotes and backslashes are written otherwise.
     forms = dict.fromkeys((text, json.dumps(text)[1:-1]))
-    asked = [_trigrams(form) for form in forms]
-    return " OR ".join(f"({each})" for each in asked) if all(asked) else ""
+    parts = [_trigrams(form) for form in forms]
+    return " OR ".join(f"({each})" for each in parts) if all(parts) else ""
 
 
 def _trigrams(text: str) -> str:

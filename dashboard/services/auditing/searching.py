@@ -18,7 +18,7 @@ from dashboard.services.database import Database
 
 INDEXED_AT_ONCE = 2_000
 """Earlier entries that one transaction adds to the index."""
-FIRST_FOUND, MOST_FOUND = 100, 2_000
+FIRST_FOUND, MAX_FOUND = 100, 2_000
 """Entries of the index that are looked at together: more and more, because common texts are found soon."""
 MAX_TRIGRAMS = 24
 """Of a text, evenly spread: the entries themselves are compared with all of it."""
@@ -62,7 +62,7 @@ def candidates(session: Session, wanted: str, before: int) -> Iterator[list[int]
             yield found
         if len(found) < most:
             return
-        before, most = found[-1], min(2 * most, MOST_FOUND)
+        before, most = found[-1], min(2 * most, MAX_FOUND)
 
 
 class SearchIndex:

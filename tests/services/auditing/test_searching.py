@@ -56,7 +56,7 @@ def test_it_finds_what_reading_every_entry_finds(
     console: ServiceConsole, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
     monkeypatch.setattr(searching, "FIRST_FOUND", first)
-    monkeypatch.setattr(searching, "MOST_FOUND", first)
+    monkeypatch.setattr(searching, "MAX_FOUND", first)
     rng = random.Random(63)
     letters = "abAB" + string.digits[:2] + ' "\\ü%_'
     words = ["".join(rng.choices(letters, k=rng.randint(1, 9))) for _ in range(40)] + HOSTILE

@@ -32,6 +32,11 @@ def _separators(language: str) -> dict[int, str]:
     return str.maketrans({",": symbols["group"], ".": symbols["decimal"]})
 
 
+def language_name(code: str) -> str:
+    """What the language of this request calls a language: “German”."""
+    return Locale.parse(code).get_display_name(choice.language()) or code
+
+
 def date_and_time(when: datetime) -> str:
     """A date with the time to the minute: “22 Nov 2026, 06:11”."""
     return _format(when, _DATE_TIME)

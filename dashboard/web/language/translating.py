@@ -47,7 +47,9 @@ def _in_template(context: Context, one: str, many: str, count: int, **values: An
 @pass_context
 def _translated(context: Context, sentence: str) -> str:
     """With the context, so that Jinja never translates a constant once and for all."""
-    return translated(sentence)
+    found = translated(sentence)
+    # A label that Python made may be one that templates say, too.
+    return _message(found) if found is sentence or found == sentence else found
 
 
 def _figure(count: int) -> str:

@@ -13,7 +13,7 @@ from dashboard.services.permissions import Permission
 from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
-from dashboard.web.language import choice
+from dashboard.web.language import choice, localized
 
 _MAX_LENGTH = 100
 """Characters of a choice that are read; no real one has as many."""
@@ -69,7 +69,7 @@ class PreferencesPage(Page):
                 languages=LANGUAGE_NAMES,
                 areas=_areas(),
                 themes=tuple(Theme),
-                default_language=LANGUAGE_NAMES[settings.language],
+                default_language=localized.language_name(settings.language),
                 default_zone=settings.time_zone,
             )
         )

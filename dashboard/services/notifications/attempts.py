@@ -52,7 +52,9 @@ class DeliveryError(Exception):
         row = TRANSPORT_ERRORS[code]
         words = {"host": host, "seconds": f"{IDLE_SECONDS:.0f}", "speaks": speaks, "key": "The answer"}
         words["redirect"] = "Enter the address that it redirects to."
-        return cls(row.reason.format_map(words), row.remedy.format_map(words))
+        # Its own remedy is about backends, whose addresses have regions.
+        remedy = "Check the address for typing errors." if code == "dns" else row.remedy.format_map(words)
+        return cls(row.reason.format_map(words), remedy)
 
 
 class PartlyRefused(DeliveryError):

@@ -12,7 +12,12 @@ from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
 from dashboard.services.backends.drafts import NAME
-from dashboard.services.notifications.notification_values import EVERY, ChannelDraft, ChannelKind
+from dashboard.services.notifications.notification_values import (
+    EVERY,
+    ChannelDraft,
+    ChannelKind,
+    EventKind,
+)
 from dashboard.storage.net.addresses import host_refusal
 from dashboard.storage.types import Secret
 
@@ -72,6 +77,8 @@ def check_timing(draft: ChannelDraft) -> None:
     """Raise ``InvalidInput`` for a draft that is told nothing, or at intervals there are none of."""
     if not draft.events:
         raise InvalidInput("events", "Choose at least one event.")
+    if EventKind.TEST in draft.events:
+        raise InvalidInput("events", "Only a test sends the event “test”.")
     if draft.every not in EVERY:
         raise InvalidInput("every", "Messages can be 60, 900, 3600 or 86400 seconds apart.")
 

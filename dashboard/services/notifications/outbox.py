@@ -35,7 +35,7 @@ MAX_WAITING = 20
 """Messages of one channel that wait; for a newer one the oldest is given up."""
 MAX_KEPT = 100
 """Finished deliveries of a channel that are kept."""
-MAX_LISTED = 200
+MAX_LISTED = 501
 
 
 class Outbox:

@@ -146,6 +146,7 @@ def add(
     info = invocation.services.backends.add(invocation.actor, draft)
     invocation.out.document(info)
     invocation.out.note(f"“{name}” has been added. Test it with: stowage backend test {name}")
+    _note_shared_place(invocation, name)
     return DONE
 
 
@@ -194,7 +195,13 @@ def edit(
     info = invocation.services.backends.edit(invocation.actor, draft)
     invocation.out.document(info)
     invocation.out.note(f"“{info.name}” is changed.")
+    _note_shared_place(invocation, info.name)
     return DONE
+
+
+def _note_shared_place(invocation: Invocation, name: str) -> None:
+    if warning := invocation.services.backends.shared_place_warning(name):
+        invocation.out.note(warning)
 
 
 @backend.command()

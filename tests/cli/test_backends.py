@@ -61,6 +61,19 @@ def test_a_test_goes_step_by_step_and_can_make_the_folder(console: Cli, tmp_path
     assert not list((tmp_path / "other").iterdir())
 
 
+def test_a_place_that_another_backend_has_is_named(console: Cli, tmp_path: Path) -> None:
+    (tmp_path / "other" / "within").mkdir()
+    option = f"root={tmp_path / 'other' / 'within'}"
+    added = console("backend", "add", "inner", "--preset", "local", "--option", option)
+    assert (added.code, added.out.count("holds the same")) == (0, 0)
+    assert "inner holds the same files as other" in added.err
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    edited = console("backend", "edit", "inner", "--option", f"root={alone}")
+    assert edited.code == 0, edited.err
+    assert "holds the same" not in edited.err
+
+
 def test_add_with_test_saves_nothing_that_does_not_work(
     console: Cli, seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,8 @@ from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.backends.probes import ProbeRun
-from dashboard.services.backends.status import Status
+from dashboard.services.backends.status import Badge, Status
+from dashboard.services.backends.values import BackendInfo
 from dashboard.services.permissions import Permission
 from dashboard.services.switching.activation import TEST, Switch, Switched
 from dashboard.web.admin.page import Page, flash_done, flash_with_button, route, see_other
@@ -82,6 +83,7 @@ class ActivationPages(Page):
                 run=run,
                 test=test if run else "",
                 refused=refused,
+                down_since=_down_since(backend) if refused else None,
                 busy=bool(run and not run.finished) or comparing,
                 keep=request.form.get("keep", KEEP) == KEEP,
                 error=error,
@@ -128,6 +130,13 @@ def _test(probe_id: str) -> ProbeRun | None:
         return services().probes.get(actor(), probe_id)
     except StowageError:
         return None
+
+
+def _down_since(backend: BackendInfo) -> float | None:
+    """Since when its checks have failed, if they do."""
+    if backend.status.badge is not Badge.DOWN:
+        return None
+    return services().history.since([backend.id]).get(backend.id)
 
 
 def _refusal(run: ProbeRun | None) -> Refusal | None:

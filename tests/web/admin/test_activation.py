@@ -93,6 +93,9 @@ def test_a_backend_that_is_down_is_not_offered_but_its_name_can_be_typed(
     assert add_bucket(admin, name="legacy").status_code == 303
     page = compared(admin, console, "legacy")
     assert "legacy cannot take files now." in page
+    # Its first check found that, or will.
+    console.services.checks.check_backend(console.services.backends.get("legacy").id)
+    assert "<dt>Down since</dt>" in compared(admin, console, "legacy")
     assert "Test again" in page
     assert 'id="switch"' not in page
     refused = admin.post("/backend/legacy/activate", keep="fallback", seen_active="local-disk")

@@ -29,7 +29,7 @@ _MEASURE = re.compile(
 _LIST = re.compile(r", and |, | and | or |; ")
 OWN_TEXT = frozenset(
     {
-        "actor", "address", "arn", "attribute", "backend", "bucket", "cause", "container",
+        "address", "arn", "attribute", "backend", "bucket", "cause", "container",
         "destination", "device", "file", "file_at", "file_of", "folder", "folder_of", "home", "host",
         "instance", "key", "migration", "name", "named", "one", "others", "path", "person", "prefix",
         "profile", "root", "served_by", "source", "stand_in", "strerror", "to", "url", "user",
@@ -164,10 +164,10 @@ class Sentences:
             if found is None and _PROSE.search(piece):
                 return None
             translated.append(piece if found is None else found)
-        signs = [found[0] for found in _LIST.finditer(text)]
         joined = [translated[0]]
-        for sign, piece in zip(signs, translated[1:], strict=True):
-            joined += (self._exact.get(sign, sign), piece)
+        for sign, piece in zip(_LIST.findall(text), translated[1:], strict=True):
+            word = sign.strip(",; ")
+            joined += (f" {self._exact.get(word, word)} " if word else sign, piece)
         return "".join(joined)
 
 

@@ -20,7 +20,7 @@ from dashboard.web.guards import Access, declare
 from dashboard.web.language import choice
 from dashboard.web.language.catalogs import SOURCE, catalog
 from dashboard.web.language.localized import numerals
-from dashboard.web.language.sentences import translated
+from dashboard.web.language.sentences import translated, translated_parts
 
 _SCRIPT = "language_script"
 
@@ -76,7 +76,7 @@ def install(app: Flask) -> None:
         _message, _messages, newstyle=True
     )
     app.jinja_env.policies["ext.i18n.trimmed"] = True
-    app.jinja_env.filters["translated"] = _translated
+    app.jinja_env.filters.update(translated=_translated, translated_parts=translated_parts)
     app.jinja_env.globals.update(
         ngettext=_in_template,
         page_language=choice.language,

@@ -107,3 +107,22 @@ NOT_SHOWN = {
 
 LABELS = ("options.py", "type.py", "errors.py", "links_and_tags.py")
 """Files of drivers in which single words are labels."""
+
+SHOWN_ENUMERATIONS = {
+    "Role", "Badge", "State", "ObjectState", "OnConflict", "Verify", "Outcome", "JobKind", "JobState",
+    "BackupState", "CleanupState", "LinkState", "UploadState", "Visibility", "Step", "ScanState", "FileKind",
+    "FolderAction", "Scan",
+}  # fmt: skip
+"""Enumerations whose values pages show."""
+WORDS = (
+    "Read-only", "{sentence}, which was refused", "{label} · {summary}", "{name}: {figure}", "{name},
+    {size}", "bucket", "container", "folder", "store", "account", "address", "credential file",
+    "credential", "endpoint", "host key", "host", "passphrase", "password", "port", "prefix", "private
+    key file", "private key", "profile", "project", "region", "root", "secret access key", "secure",
+    "session token", "user", "created", "read", "written", "deleted", "moved", "restored", "listed",
+    "disabled", "renamed", "changed", "default", "now", "waiting", "yes", "no", "today", "older", "end",
+    "first", "day", "days", "hour", "hours", "minutes", "week", "sealed", "nobody", "passed", "more",
+    "images", "videos", "documents", "archives", "programs", "audio files", "Not running", "Waiting",
+    "Active", "Programs", "Videos", "Command line", "FedRAMP", "and", "or",
+)  # fmt: skip
+"""What no text holds as it is shown: words that become part of a sentence, and frames around several."""

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -31,6 +32,8 @@ from tests.web.language.context import (
     NOT_TEXT,
     PROGRAMMERS_ERRORS,
     RECOGNIZED,
+    SHOWN_ENUMERATIONS,
+    WORDS,
 )
 from tests.web.language.messages import TRANSLATED, without_varying_lines
 
@@ -56,12 +59,18 @@ class _File:
     def __init__(self, path: Path, name: str) -> None:
         self.name = name
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
-        self.parents = {
-            child: parent for parent in ast.walk(self.tree) for child in ast.iter_child_nodes(parent)
-        }
+        self.parents: dict[ast.AST, ast.AST] = {}
+        self.nodes: list[ast.AST] = []
+        waiting: list[ast.AST] = [self.tree]
+        while waiting:
+            node = waiting.pop()
+            self.nodes.append(node)
+            children = list(ast.iter_child_nodes(node))
+            self.parents.update(dict.fromkeys(children, node))
+            waiting += reversed(children)
         self.locals: dict[ast.AST, dict[str, list[ast.expr]]] = {}
         self.inlined: set[ast.AST] = set()
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             match node:
                 case (
                     ast.Assign(targets=[ast.Name(id=name)], value=value)
@@ -108,8 +117,9 @@ class _File:
         return getattr(self.scope(node), "name", "")
 
     def sentences(self) -> Iterator[str]:
+        yield from _states(self.tree)
         roots = []
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if self._is_text(node) and not self._is_text(self.parents.get(node)) and not self._excluded(node):
                 roots.append(node)
         found = [(root, list(self._renderings(root, self.scope(root)))) for root in roots]
@@ -259,6 +269,17 @@ def _is_header(key: ast.expr | None) -> bool:
     )
 
 
+def _states(tree: ast.Module) -> Iterator[str]:
+    """The values of the enumerations that pages show, as they show them: “in flight” and “In flight”."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name in SHOWN_ENUMERATIONS:
+            for each in node.body:
+                match each:
+                    case ast.Assign(value=ast.Constant(value=str() as value)) if value.strip("_-"):
+                        spaced = value.replace("_", " ").replace("-", " ")
+                        yield from (spaced, spaced.capitalize())
+
+
 def _name(node: ast.AST) -> str:
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name):
@@ -303,8 +324,10 @@ def _messages(pieces: list[Piece], file: str) -> Iterator[str]:
             text += f"{{{unique}:{value}}}" if value else f"{{{unique}}}"
     # A reason with its remedy is one text of several sentences.
     text = re.sub(r"(\{\w+\}) \{remedy\}$", r"\1", text.strip())
-    if is_for_people(text, file):
-        yield text
+    if "\n" in text and not file.endswith("type.py"):
+        # A table or a program; types have lines of help.
+        return
+    yield from (line for line in text.split("\n") if is_for_people(line, file))
 
 
 _TEMPLATE = re.compile(r"\{[a-z_]+\}")
@@ -332,9 +355,6 @@ def is_for_people(text: str, file: str = "") -> bool:
         return False
     if text.startswith(("-----", "bytes ", "OPTS ", "# ", "{folder}{slash}")):
         return False
-    if "\n" in text:
-        # A table or a program.
-        return False
     if " " not in text:
         return bool(re.fullmatch(r"[A-Z][a-z]+(?:-[a-z]+)*[.…:]?", text))
     if re.search(r"</?[a-z]|-src |no-cache|no-store", literal):
@@ -342,6 +362,7 @@ def is_for_people(text: str, file: str = "") -> bool:
     return not _CODE.search(literal) or bool(re.search(r"[a-z]{2,} [a-z]{2,}.*[a-z]\.", literal))
 
 
+@cache
 def extract(package: Path = PACKAGE) -> dict[str, Message]:
     """Every message by the shape of its id, in the order of the files."""
     found: dict[str, Message] = {}
@@ -352,6 +373,8 @@ def extract(package: Path = PACKAGE) -> dict[str, Message]:
         for text in _File(path, name).sentences():
             shape = parse(text).shape
             found.setdefault(shape, Message(text)).files.add(name)
+    for text in WORDS if package == PACKAGE else ():
+        found.setdefault(parse(text).shape, Message(text))
     return found
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from dashboard.services.permissions import Actor, Role
 from dashboard.web.language.patterns import Pattern, parse
 from dashboard.web.language.sentence_matching import Sentences
 from dashboard.web.language.sentences import path_of, sentences
+from tests.web.conftest import ADMIN, PASSWORD, WebConsole
 from tests.web.language.extraction import PACKAGE, collected, extract, known
 from tests.web.language.messages import TRANSLATED
 
@@ -26,7 +29,7 @@ SMALL = {
     "{count:,} objects": "{count:,} Objekte",
     "Moved {objects}.": "{objects} verschoben.",
     "A table is {{env = \"NAME\"}}.": "Eine Tabelle ist {{env = \"NAME\"}}.",
-    " and ": " und ",
+    "and": "und",
     "Checksums": "Prüfsummen",
     "Sizes": "Größen",
     "Compared: {ways}.": "Verglichen: {ways}.",
@@ -170,3 +173,20 @@ def test_other_floors_know_no_languages() -> None:
         if "web" not in path.relative_to(PACKAGE).parts and knowing.search(path.read_text(encoding="utf-8"))
     ]
     assert found == []
+
+
+def test_entries_of_the_log_are_put_together_in_the_readers_order(console: WebConsole) -> None:
+    browser = console.browser()
+    browser.sign_in(ADMIN)
+    admin = Actor(ADMIN, Role.ADMIN, "web")
+    named = "files"
+    console.services.accounts.add(admin, named, PASSWORD, Role.VIEWER)
+    with console.services.database.write() as session:
+        console.services.audit.record(
+            session, admin, "file.move", "media: Today.txt", to="media/Copied to here.", files="3"
+        )
+    page = browser.get("/audit", headers={"Accept-Language": "de"}).text
+    rows = [html.unescape(re.sub(r"<[^>]+>", "", row)) for row in re.findall(r'class="text">(.*?)\n', page)]
+    assert f"{ADMIN} hat {named} als Betrachter hinzugefügt" in rows
+    assert f"{ADMIN} hat media/Today.txt und 2 weitere Dateien nach media/Copied to here. verschoben" in rows
+    assert "<bdi>media/Today.txt</bdi>" in page

@@ -76,7 +76,6 @@ SMALL = {
     "cli/formatting.py": "numbers and times as text, used by all commands",
     "web/admin/palette/search_page.py": "a page, apart from what it searches",
     "web/local_time.py": "days and times of day, for every page",
-    "web/language/sentences.py": "what others have said, apart from what pages say",
     "services/csv_cells.py": "cells of every CSV file, safe in a spreadsheet",
     "media/decoding/pdf.py": "the only file that imports PDFium",
     "media/decoding/tasks.py": "what a child of the sandbox can do; loads no decoder by itself",

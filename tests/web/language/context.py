@@ -115,14 +115,14 @@ SHOWN_ENUMERATIONS = {
 }  # fmt: skip
 """Enumerations whose values pages show."""
 WORDS = (
-    "Read-only", "{sentence}, which was refused", "{label} · {summary}", "{name}: {figure}", "{name},
-    {size}", "bucket", "container", "folder", "store", "account", "address", "credential file",
-    "credential", "endpoint", "host key", "host", "passphrase", "password", "port", "prefix", "private
-    key file", "private key", "profile", "project", "region", "root", "secret access key", "secure",
-    "session token", "user", "created", "read", "written", "deleted", "moved", "restored", "listed",
-    "disabled", "renamed", "changed", "default", "now", "waiting", "yes", "no", "today", "older", "end",
-    "first", "day", "days", "hour", "hours", "minutes", "week", "sealed", "nobody", "passed", "more",
-    "images", "videos", "documents", "archives", "programs", "audio files", "Not running", "Waiting",
-    "Active", "Programs", "Videos", "Command line", "FedRAMP", "and", "or",
+    "Read-only", "{sentence}, which was refused", "{label} · {summary}", "{name}: {figure}",
+    "{name}, {size}", "bucket", "container", "folder", "store", "account", "address", "credential file",
+    "credential", "endpoint", "host key", "host", "passphrase", "password", "port", "prefix",
+    "private key file", "private key", "profile", "project", "region", "root", "secret access key",
+    "secure", "session token", "user", "created", "read", "written", "deleted", "moved", "restored",
+    "listed", "disabled", "renamed", "changed", "default", "now", "waiting", "yes", "no", "today",
+    "older", "end", "first", "day", "days", "hour", "hours", "minutes", "week", "sealed", "nobody",
+    "passed", "more", "images", "videos", "documents", "archives", "programs", "audio files",
+    "Not running", "Waiting", "Active", "Programs", "Videos", "Command line", "FedRAMP", "and", "or",
 )  # fmt: skip
 """What no text holds as it is shown: words that become part of a sentence, and frames around several."""

@@ -224,7 +224,8 @@ def _explain(error: Exception, step: str, host: str, port: int) -> DeliveryError
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, text = next(iter(error.recipients.values()))
         return _refusal(code, text, f"{host} did not accept the recipients", _RELAY)
-    if isinstance(error, smtplib.SMTPResponseException):
+    # What has no code is no reply of SMTP.
+    if isinstance(error, smtplib.SMTPResponseException) and error.smtp_code > 0:
         reason, remedy = _REFUSALS.get(type(error), ("refused to go on", "Look into the server's log."))
         return _refusal(error.smtp_code, error.smtp_error, f"{host} {reason}", remedy)
     if isinstance(error, smtplib.SMTPNotSupportedError) and step == "sign_in":

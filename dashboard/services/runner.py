@@ -225,6 +225,7 @@ class Runner:
         # Hourly, of which one turn a day looks for damage.
         self._housekeeping.upkeep.check_databases()
         self._housekeeping.schedules.cleanup.run(context.should_stop)
+        self._checks.remove_test_objects(context.should_stop)
         return self._files.run(context)
 
     def _count(self, context: JobContext) -> JobResult:

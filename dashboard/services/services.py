@@ -179,8 +179,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     usage = compose_usage(database, audit, status.history, catalogue, FileServices(writes, deletions))
     handler = MigrationHandler(database, audit, backends, max_workers=settings.max_workers)
     schedules = compose_schedules(database, audit, backends, migrations, archives)
-    backups = schedules.backups
-    attention = Attention(database, write_back, serving.fallback_reads, status.history, upkeep, backups)
+    attention = Attention(database, write_back, serving.fallback_reads, status.history, upkeep, schedules)
     notifications = Notifications(database, audit, keys, Sources(attention, backends, migrations, live))
     services = Services(
         live=live,

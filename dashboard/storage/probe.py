@@ -76,6 +76,7 @@ def probe(
     on_name_rules: Callable[[NameRules], None] = lambda rules: None,
     only: Collection[str] = (),
     on_write_error: Callable[[StorageError], None] = lambda error: None,
+    on_test_object: Callable[[str, bool], None] = lambda key, there: None,
 ) -> Generator[Step]:
     """Run the steps of :meth:`ProbeRun.of` in order, or ``only`` those of these names, yielding each twice:
     running, and ended.
@@ -83,9 +84,10 @@ def probe(
     ``stop`` is called several times a second. Every step ends within its time, even if the driver's call does
     not: that call is left to its own timeout in a background thread. Never raises for what the backend does.
     Closing the iterator early cleans up too. ``on_name_rules`` is called with what the container does with
-    names, once that is known, ``on_write_error`` with why the test object was not written.
+    names, once that is known, ``on_write_error`` with why the test object was not written. ``on_test_object``
+    is called with its key and True before it is written, and False once it is certainly gone.
     """
-    attempt = Probe(driver, on_name_rules, on_write_error)
+    attempt = Probe(driver, on_name_rules, on_write_error, on_test_object)
     blocker = ""
     try:
         for stage in attempt.stages():
@@ -121,7 +123,11 @@ class WriteCheck:
 
 
 def check_writing(
-    driver: Driver, *, seconds: float = WRITE_SECONDS, stop: Callable[[], bool] = lambda: False
+    driver: Driver,
+    *,
+    seconds: float = WRITE_SECONDS,
+    stop: Callable[[], bool] = lambda: False,
+    on_test_object: Callable[[str, bool], None] = lambda key, there: None,
 ) -> WriteCheck:
     """Write a small object of our own, read it back and remove it, within ``seconds``.
 
@@ -135,6 +141,7 @@ def check_writing(
         stop=lambda: stop() or time.monotonic() > deadline,
         only=("write", "read", "delete"),
         on_write_error=errors.append,
+        on_test_object=on_test_object,
     )
     with contextlib.closing(steps):
         for step in steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import ssl
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from dashboard.storage.types import Entry
 
 CANARY = "stowage-probe-"
 """The beginning of the test object's key; random letters follow. Some servers do not list dotfiles."""
+TEST_OBJECT = re.compile(rf"{CANARY}[0-9a-f]{{16}}\Z")
+"""The whole key."""
 
 NETWORK_SECONDS = 10.0
 """Time limit for resolving, and for connecting with TLS (each attempt has 5 s)."""
@@ -65,11 +68,13 @@ class Probe:
         driver: Driver,
         on_name_rules: Callable[[NameRules], None] = lambda rules: None,
         on_write_error: Callable[[StorageError], None] = lambda error: None,
+        on_test_object: Callable[[str, bool], None] = lambda key, there: None,
     ) -> None:
         self.driver = driver
         self.noun = noun_of(driver.name)
         self._on_name_rules = on_name_rules
         self._on_write_error = on_write_error
+        self._on_test_object = on_test_object
         self.bucket_missing = False
         self._key = CANARY + secrets.token_hex(8)
         self._content = secrets.token_bytes(1024)
@@ -198,12 +203,15 @@ class Probe:
         if isinstance(self.driver, RefusesWrites):
             raise Skip(f"Nothing is written: {_lower_first(self.driver.read_only_reason())}")
         self._maybe_there = True
+        self._on_test_object(self._key, True)
         try:
             self.driver.put(self._key, self._content)
         except StorageError as error:
             self._write_denied = error.kind is Kind.DENIED
             # Refused before anything was stored; there is nothing to clean up and no right to do so.
             self._maybe_there = not self._write_denied
+            if self._write_denied:
+                self._on_test_object(self._key, False)
             self._on_write_error(error)
             raise
         self._written = True
@@ -269,6 +277,7 @@ class Probe:
             self.driver.stat(self._key)
         except NotFound:
             self._maybe_there = False
+            self._on_test_object(self._key, False)
             return "The test object is gone."
         raise StorageError(
             Kind.CONFLICT,

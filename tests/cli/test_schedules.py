@@ -31,6 +31,14 @@ def test_a_copy_is_scheduled_run_and_restored(cli: Cli, tmp_path: Path) -> None:
     assert restored.code == 0, restored.err
     assert (tmp_path / "work" / "a").read_bytes() == b"one"
     assert "restore" in cli("schedule", "runs", "copy-1").out
+    for name in ("work", "vault"):
+        assert (tmp_path / name / ".stowage-replaced").is_dir(), (
+            "what was replaced is kept, and nowhere shown"
+        )
+        (tmp_path / name / ".stowage-uploads").mkdir()
+        (tmp_path / name / ".stowage-uploads" / "1").write_bytes(b"not checked yet")
+        listed = cli("files", "ls", "-r", f"{name}:", "--json").document
+        assert [each["key"] for each in listed["entries"]] == ["a"]
     assert cli("schedule", "disable", "copy-1").code == 0
     assert "off" in cli("schedule", "list").out
     assert cli("schedule", "enable", "copy-1").code == 0

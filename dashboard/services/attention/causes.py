@@ -21,6 +21,7 @@ from dashboard.services.backends.values import Summary
 from dashboard.services.backups.backup_values import BackupInfo
 from dashboard.services.fallback.write_back import Backlog
 from dashboard.services.files.fallback_reads import FallbackReadCount
+from dashboard.services.schedules.copy_values import CopyInfo, RunState
 from dashboard.services.text import size
 from dashboard.services.upkeep.upkeep import FULL, KEY_DAYS, NEARLY_FULL, DiskSpace
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
@@ -51,6 +52,8 @@ class CauseKind(StrEnum):
     OBJECTS_FAILED = "objects_failed"
     WAITING_WRITES = "waiting_writes"
     FALLBACK_READS = "fallback_reads"
+    COPY_NOT_MADE = "copy_not_made"
+    """A scheduled copy could not begin, or was skipped because the one before is still under way."""
 
 
 class Page(StrEnum):
@@ -64,6 +67,8 @@ class Page(StrEnum):
     BACKUPS = "backups"
     HEALTH = "health"
     AUDIT = "audit"
+    COPY = "copy"
+    """A scheduled copy; the subject is its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ class Facts:
     """How many names and addresses had too many failed sign-ins within the last hour."""
     jobs_late_since: float | None = None
     """Since when a job has waited that should long have run."""
+    copies: Sequence[CopyInfo] = ()
 
 
 def causes(facts: Facts, *, fold: bool = True) -> tuple[Cause, ...]:
@@ -123,6 +129,10 @@ def causes(facts: Facts, *, fold: bool = True) -> tuple[Cause, ...]:
         found = _of_migration(p)
         stopped = p.state is not State.FINISHED
         if found is not None and not (fold and _fold(rows, (p.source, p.destination), found, stopped)):
+            rows[found.key] = found
+    for copy in facts.copies:
+        found = _of_copy(copy)
+        if found is not None and not _fold(rows, (copy.source, copy.destination), found, True):
             rows[found.key] = found
     for backlog in facts.backlogs:
         for cause in _of_backlog(backlog):
@@ -241,6 +251,27 @@ def _of_sign_ins(facts: Facts) -> list[Cause]:
             Page.AUDIT,
         )
     ]
+
+
+def _of_copy(copy: CopyInfo) -> Cause | None:
+    """A copy that should have been made. One that failed is told as its migration."""
+    last = copy.last
+    if not copy.enabled or last is None or last.state not in (RunState.REFUSED, RunState.SKIPPED):
+        return None
+    refused = last.state is RunState.REFUSED
+    pair = f"{copy.source} → {copy.destination}"
+    title = f"The copy {pair} could not begin" if refused else f"The copy {pair} was skipped"
+    return Cause(
+        CauseKind.COPY_NOT_MADE,
+        f"copy:{copy.id}",
+        "bad" if refused else "warn",
+        title,
+        f"{last.message} {last.remedy}".strip(),
+        "See the schedule",
+        Page.COPY,
+        subject=str(copy.id),
+        since=last.due_at,
+    )
 
 
 def _of_runner(facts: Facts) -> list[Cause]:

@@ -14,12 +14,12 @@ from dashboard.models.console import SignInAttempts
 from dashboard.models.migrations import Job
 from dashboard.services.attention.causes import Facts
 from dashboard.services.backends.values import BackendInfo, Summary
-from dashboard.services.backups.backups import Backups
 from dashboard.services.database import Database
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.fallback_reads import FallbackReads
 from dashboard.services.history.history import History
 from dashboard.services.people.throttle import FORGET, LIMITS
+from dashboard.services.schedules.schedule_services import Schedules
 from dashboard.services.upkeep.upkeep import Upkeep
 
 LATE_SECONDS = 1800.0
@@ -37,7 +37,7 @@ class Attention:
     fallback_reads: FallbackReads
     history: History
     upkeep: Upkeep
-    backups: Backups
+    schedules: Schedules
 
     def facts(
         self,
@@ -62,9 +62,10 @@ class Attention:
             key_since=self.upkeep.key_since(),
             backup_at=self.upkeep.backup_at(),
             backup_due_since=self.upkeep.backup_due_since(),
-            backup_failure=self.backups.summary().last_failure,
+            backup_failure=self.schedules.backups.summary().last_failure,
             locked=self._locked(),
             jobs_late_since=self._late_since(),
+            copies=self.schedules.copies.list(),
         )
 
     def _locked(self) -> int:

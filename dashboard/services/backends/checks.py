@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.backends.backends import Backends
+from dashboard.services.backends.probe_objects import ProbeObjects
 from dashboard.services.backends.status import READ_ONLY_REMEDY, Badge, StatusBoard
 from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.catalogue.counting import MAX_FOLDERS, CatalogueCount, CountStopped
@@ -17,13 +18,17 @@ from dashboard.services.keys import Keys
 from dashboard.storage.driver import Driver, RefusesWrites
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.listing import list_readable, without_markers
+from dashboard.storage.net.timeouts import Cancelled, iterate_until
 from dashboard.storage.probe import check_writing
+from dashboard.storage.types import Entry
 
 log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 2.0
 """Seconds for one response above which a backend is degraded."""
 PROGRESS_SECONDS = 1.0
+ENDED_SECONDS = 0.5
+"""Seconds between two looks whether a person has stopped a count."""
 
 
 class Checks:
@@ -34,6 +39,7 @@ class Checks:
         self._status = status
         self._keys = keys
         self._catalogue = catalogue
+        self.test_objects = ProbeObjects(status.database)
 
     def check_backend(self, backend_id: int) -> bool:
         """Check cheaply whether a backend exists, lists and how fast; return whether it did. Records the
@@ -71,12 +77,17 @@ class Checks:
             self._status.record_check(backend_id, Badge.HEALTHY, latency)
         return True
 
+    def remove_test_objects(self, stop: Callable[[], bool]) -> None:
+        """Remove test objects that killed tests left behind. A sealed console does nothing."""
+        if not self._keys.state().sealed and (removed := self.test_objects.clean(self._backends, stop)):
+            log.info("%d test objects of tests that were killed were removed", removed)
+
     def _check_writing(self, backend_id: int, driver: Driver, latency: float) -> bool:
         """Whether it can be written to, or is not meant to be; if not, that is recorded as its state. Tried
         now and then only, and at once after a change."""
         known = self._status.writing(backend_id)
         if not isinstance(driver, RefusesWrites) and known.is_due(time.time()):
-            result = check_writing(driver)
+            result = check_writing(driver, on_test_object=self.test_objects.of(backend_id))
             if not result.passed and not result.denied:
                 reason = f"Writing fails: {result.reason}"
                 self._status.record_check(backend_id, Badge.DEGRADED, latency, reason, result.remedy)
@@ -92,9 +103,9 @@ class Checks:
         """Count objects and bytes by listing everything once, in bounded memory, and record every object in
         the catalogue of files.
 
-        Records progress every second. Returns whether it finished. If ``stop`` ended it or the listing
-        failed, the last finished count stays, and no file leaves the catalogue. Raises what the listing
-        raised.
+        Records progress every second. Returns whether it finished, or was ended by a person. If ``stop``
+        ended it or the listing failed, the last finished count stays, and no file leaves the catalogue.
+        Either takes effect within a second, however slow the listing is. Raises what the listing raised.
         """
         name = self._backends.name_of(backend_id)
         if name is None or self._keys.state().sealed:
@@ -108,7 +119,8 @@ class Checks:
             driver = self._backends.driver_with_waiting(name, label="check")
             finished = self._list(backend_id, driver, counted, recording, stop)
         except CountStopped:
-            # The backend is elsewhere now, or another runner counts it: what this one has seen says nothing.
+            # The backend is elsewhere now, another runner counts it, or a person stopped it: what this one
+            # has seen says nothing.
             return True
         except StowageError as error:
             if error.kind is Kind.NOT_FOUND and self._backends.name_of(backend_id) is None:
@@ -137,17 +149,32 @@ class Checks:
         stop: Callable[[], bool],
     ) -> bool:
         """List everything; return whether that was not stopped."""
-        due = time.monotonic() + PROGRESS_SECONDS
-        for entry in without_markers(list_readable(driver, unreadable=counted.note)):
-            counted.objects += 1
-            counted.size += entry.size
-            recording.add(entry)
-            # Reading the clock costs more than counting.
-            if counted.objects % 256 == 0 and (now := time.monotonic()) >= due:
-                if stop():
-                    return False
+        checked = due = time.monotonic()
+
+        def ended() -> bool:
+            nonlocal checked, due
+            now = time.monotonic()
+            if stop():
+                return True
+            if now >= checked + ENDED_SECONDS:
+                checked = now
+                if not recording.is_current():
+                    raise CountStopped
+            if now >= due + PROGRESS_SECONDS:
                 self._status.record_count(backend_id, counted.objects, counted.size, final=False)
-                due = now + PROGRESS_SECONDS
+                due = now
+            return False
+
+        def entries() -> Iterator[Entry]:
+            return without_markers(list_readable(driver, unreadable=counted.note))
+
+        try:
+            for entry in iterate_until(entries, ended):
+                counted.objects += 1
+                counted.size += entry.size
+                recording.add(entry)
+        except Cancelled:
+            return False
         recording.complete(counted.unreadable)
         return True
 

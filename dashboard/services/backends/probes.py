@@ -18,6 +18,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends, Draft
 from dashboard.services.backends.name_rules_store import NameRulesStore
+from dashboard.services.backends.probe_objects import ProbeObjects
 from dashboard.services.backends.status import Badge, StatusBoard
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
@@ -73,6 +74,7 @@ class Probes:
         self._backends = backends
         self._status = status
         self._names = NameRulesStore(database)
+        self._test_objects = ProbeObjects(database)
         self._lock = threading.Lock()
         self._runs: dict[str, _RunningProbe] = {}
         self._closing = threading.Event()
@@ -193,6 +195,7 @@ class Probes:
                 stop=self._stop_check(deadline),
                 on_name_rules=partial(self._save_name_rules, resolved),
                 on_write_error=write_errors.append,
+                on_test_object=self._test_objects.of(resolved.backend_id),
             ):
                 step = seen
                 # A test that was cut short is not a test that passed.

@@ -99,7 +99,7 @@ class StatusBoard:
     """Records and reads. Thread-safe; every method is one short transaction."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = self._database = database
         self.history = History(database)
 
     def record_check(

@@ -102,6 +102,12 @@ class Catalogue(FileQueries):
         """Return what records the listing of a backend by a count."""
         return CatalogueCount(self._database, backend_id)
 
+    def stop_count(self, backend_id: int) -> None:
+        """End a count of a backend that is under way: it records nothing more. Idempotent."""
+        mine = update(counts).where(counts.c.backend_id == backend_id)
+        with self._database.work_write() as connection:
+            connection.execute(mine.values(generation=counts.c.generation + 1, running=False))
+
     def sweep(self, stop: Callable[[], bool] = lambda: False) -> int:
         """Remove, in chunks, the rows of backends that were removed or are now elsewhere; return how many.
         Idempotent; ``stop`` ends it early without harm."""

@@ -45,8 +45,8 @@ _C = files.c
 
 
 class CountStopped(Exception):
-    """Another count of the same backend has begun, or the backend was removed or is now elsewhere: this one
-    must not record anything more."""
+    """Another count of the same backend has begun, somebody stopped this one, or the backend was removed or
+    is now elsewhere: this one must not record anything more."""
 
 
 class CatalogueCount:
@@ -94,6 +94,12 @@ class CatalogueCount:
                 .values(running=False, completed_at=time.time())
             )
         return gone
+
+    def is_current(self) -> bool:
+        """Whether this count may still record something: nobody stopped it, and no other has begun."""
+        query = select(counts.c.generation).where(counts.c.backend_id == self._backend)
+        with self._database.work_read() as connection:
+            return connection.scalar(query) == self._generation
 
     def abandon(self) -> None:
         """Record that the listing broke off. Removes no row. Idempotent."""

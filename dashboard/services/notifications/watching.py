@@ -40,6 +40,7 @@ KINDS: Mapping[CauseKind, EventKind] = MappingProxyType(
         CauseKind.BACKUP_FAILED: EventKind.BACKUP,
         CauseKind.SIGN_IN_LOCKED: EventKind.SIGN_IN_LOCKED,
         CauseKind.JOBS_LATE: EventKind.RUNNER,
+        CauseKind.COPY_NOT_MADE: EventKind.MIGRATION_FAILED,
         CauseKind.MIGRATION_PAUSED: EventKind.MIGRATION_PAUSED,
         CauseKind.WAITING_WRITES: EventKind.WAITING_WRITES,
     }
@@ -63,6 +64,7 @@ REMINDER_SECONDS = 86_400.0
 _PATHS = {
     Page.BACKEND: "/backend/{}",
     Page.MIGRATION: "/migrations/{}",
+    Page.COPY: "/settings/schedules/copies/{}",
     Page.BACKENDS: "/backends",
     Page.DISKS: "/",
     Page.KEYS: "/settings/keys",

@@ -58,8 +58,8 @@ class CopyPlan:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run. ``replaced``: how many files it replaced. ``restorable``: whether the copy can be restored as it
-    was after this run."""
+    """A run. ``replaced``: how many files it replaced, at least. ``restorable``: whether the copy can be
+    restored as it was after this run."""
 
     id: int
     kind: RunKind

@@ -16,10 +16,12 @@ from dashboard.jobs.types import JobKind, JobState
 from dashboard.models.migrations import Job, Schedule
 from dashboard.models.schedules import JobTiming
 from dashboard.services.audit import AuditLog
+from dashboard.services.backends.queries import get_row
 from dashboard.services.backups.backup_values import BackupState
 from dashboard.services.backups.backups import Backups
+from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.database import Database
-from dashboard.services.jobs import INSTANCE_INTERVALS, INTERVALS, enqueue
+from dashboard.services.jobs import INSTANCE_INTERVALS, INTERVALS, dequeue, enqueue
 from dashboard.services.permissions import Actor, Permission
 
 
@@ -131,12 +133,14 @@ class Recurring:
         database: Database,
         audit: AuditLog,
         backups: Backups,
+        catalogue: Catalogue,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._audit = audit
         self._backups = backups
+        self._catalogue = catalogue
         self._clock = clock
 
     def list(self) -> tuple[RecurringJob, ...]:
@@ -197,6 +201,18 @@ class Recurring:
             for subject in subjects:
                 enqueue(session, spec.kind, subject)
             self._audit.record(session, actor, "job.run", spec.name)
+
+    def stop_count(self, actor: Actor, name: str) -> None:
+        """Stop the count of a backend that is under way or waits for the runner. The last finished count
+        stays. Idempotent. Raises ``NOT_FOUND``."""
+        actor.require(Permission.TEST)
+        with self._database.write() as session:
+            backend = get_row(session, name)
+            dequeue(session, JobKind.COUNT, backend.id)
+            backend.status.counting_at, backend.status.counting_objects = None, 0
+            self._audit.record(session, actor, "backend.stop_count", name)
+            number = backend.id
+        self._catalogue.stop_count(number)
 
     def _backup(self, session: Session) -> RecurringJob:
         schedule, summary = self._backups.schedule(), self._backups.summary()

@@ -9,6 +9,7 @@ from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
 from dashboard.services.backups.backups import Backups
 from dashboard.services.backups.storing_backups import BackupStore
+from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.database import Database
 from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.permissions import Actor
@@ -70,6 +71,6 @@ def compose_schedules(
         copies=ScheduledCopies(database, audit),
         starts=CopyStarts(database, audit, migrations),
         cleanup=CopyCleanup(database, backends),
-        recurring=Recurring(database, audit, backups),
+        recurring=Recurring(database, audit, backups, Catalogue(database)),
         backups=backups,
     )

@@ -19,6 +19,7 @@ from dashboard.jobs.types import Job, JobKind
 from dashboard.models.backends import Backend
 from dashboard.services.audit import AuditLog, shorten
 from dashboard.services.backends.backends import Backends
+from dashboard.services.backends.probe_objects import ProbeObjects
 from dashboard.services.backends.queries import MAX_FALLBACK, get_row
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
@@ -184,7 +185,10 @@ class Activation:
 
     def _test(self, name: str) -> str:
         """What the test left behind, in words. Raises ``CONFLICT`` if the backend does not take files."""
-        check = check_writing(self._backends.driver(name, label="probe"))
+        check = check_writing(
+            self._backends.driver(name, label="probe"),
+            on_test_object=ProbeObjects(self._database).of(self._backends.get(name).id),
+        )
         if check.passed:
             return check.leftover
         raise StowageError(

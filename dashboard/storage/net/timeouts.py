@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
 
 T = TypeVar("T")
+
+BATCH = 500
+"""Items that one thread hands to the other at once."""
+BATCH_SECONDS = 0.25
+POLL_SECONDS = 0.2
 
 LOW_SPEED_SECONDS = 1800.0
 """Total seconds to wait for one response that arrives slower than ``_MIN_BYTES_PER_SECOND``. While they copy
@@ -83,3 +89,56 @@ def call_with_timeout(call: Callable[[], T], seconds: float, stop: Callable[[], 
     if errors:
         raise errors[0]
     return results[0]
+
+
+def iterate_until(items: Callable[[], Iterable[T]], stop: Callable[[], bool]) -> Iterator[T]:
+    """Yield what ``items`` returns, iterated in a thread, so that ``stop`` is noticed while it blocks.
+
+    Raises what the iteration raises, and :class:`Cancelled` once ``stop`` returns True; it is called several
+    times a second. The thread ends after the item that it waits for then. At most a few thousand items are
+    ahead of the caller.
+    """
+    batches: queue.Queue[list[T] | BaseException | None] = queue.Queue(maxsize=4)
+    given_up = threading.Event()
+
+    def put(batch: list[T] | BaseException | None) -> None:
+        while not given_up.is_set():
+            try:
+                batches.put(batch, timeout=POLL_SECONDS)
+                return
+            except queue.Full:
+                continue
+
+    def run() -> None:
+        batch: list[T] = []
+        due = time.monotonic() + BATCH_SECONDS
+        try:
+            for item in items():
+                batch.append(item)
+                if len(batch) >= BATCH or time.monotonic() >= due:
+                    put(batch)
+                    batch, due = [], time.monotonic() + BATCH_SECONDS
+                if given_up.is_set():
+                    return
+            put(batch)
+            put(None)
+        except BaseException as error:  # noqa: BLE001  # raised again in the waiting thread
+            put(batch)
+            put(error)
+
+    threading.Thread(target=run, name="iterate", daemon=True).start()
+    try:
+        while True:
+            if stop():
+                raise Cancelled
+            try:
+                found = batches.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if found is None:
+                return
+            if isinstance(found, BaseException):
+                raise found
+            yield from found
+    finally:
+        given_up.set()

@@ -28,6 +28,8 @@ from dashboard.web.admin.migrations.migration_new import NewMigration
 from dashboard.web.admin.migrations.migrations import MigrationPages
 from dashboard.web.admin.overview.overview_page import Overview
 from dashboard.web.admin.palette.search_page import SearchEverything
+from dashboard.web.admin.schedules.copy_pages import CopyPages
+from dashboard.web.admin.schedules.schedule_pages import SchedulePages
 from dashboard.web.admin.settings.account_pages import SettingsPages
 from dashboard.web.admin.settings.api_document import ApiDocument
 from dashboard.web.admin.settings.backup_pages import BackupPages
@@ -75,6 +77,8 @@ def install(app: Flask) -> None:
         UploadPolicyPages(),
         UserPages(),
         KeyPages(),
+        SchedulePages(),
+        CopyPages(),
         BackupPages(),
         NotificationPages(),
         SessionPages(),

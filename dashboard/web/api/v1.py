@@ -34,6 +34,7 @@ from dashboard.web.api.control import (
     notification_channels,
     people,
     providers,
+    schedule_control,
     settings_file,
     usage_figures,
 )
@@ -64,6 +65,7 @@ RESOURCES = (
     usage_figures.resource,
     usage_control.resource,
     upload_policy_control.resource,
+    schedule_control.resource,
     people.resource,
     own_account.resource,
     console_backups.resource,

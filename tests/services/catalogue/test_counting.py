@@ -220,7 +220,10 @@ def test_a_removed_backend_takes_its_files_out_of_the_catalogue(services: Servic
 def test_a_count_never_holds_the_write_lock_while_it_waits_for_its_listing(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = sqlite3.connect(services.settings.work_database, timeout=0, isolation_level=None)
+    # The listing runs in a thread of its own: it waits for a batch that is being written, but not for longer.
+    other = sqlite3.connect(
+        services.settings.work_database, timeout=10, isolation_level=None, check_same_thread=False
+    )
 
     def entries() -> Iterator[Entry]:
         for number in range(3 * BATCH):

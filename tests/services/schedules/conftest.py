@@ -16,8 +16,17 @@ from dashboard.services.schedules.copy_starts import CopyStarts
 from dashboard.services.schedules.scheduled_copies import ScheduledCopies
 from dashboard.services.services import Services
 from tests.services.composed import add_local, composed
+from tests.services.console import ADMIN
 
 START = 1_800_000_000.0
+
+
+CONTEXT = JobContext(Job(1, JobKind.COPIES, 0, 1, 1, float("inf")), threading.Event())
+
+
+def due_now(services: Services) -> None:
+    """Begin what is due, as the runner does."""
+    services.schedules.starts.run(CONTEXT)
 
 
 @dataclass
@@ -41,7 +50,7 @@ class Bench:
     def tick(self, seconds: float = 0.0) -> None:
         """Time passes, and the runner's job begins what is due."""
         self.now += seconds
-        self.starts.run(JobContext(Job(1, JobKind.COPIES, 0, 1, 1, float("inf")), threading.Event()))
+        self.starts.run(CONTEXT)
 
     def finish(self, migration: int | None) -> Progress:
         """Run a migration to its end."""
@@ -62,8 +71,6 @@ class Bench:
         """See the plan, start it and let it finish."""
         progress = self.services.runner.run_job_until_final(migration, lambda progress: None)
         assert progress.state is State.READY
-        from tests.services.console import ADMIN
-
         self.services.migrations.approve(ADMIN, migration)
         return self.finish(migration)
 

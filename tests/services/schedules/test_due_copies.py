@@ -234,8 +234,11 @@ def test_twenty_kills_between_due_and_begun(bench: Bench) -> None:
         assert child.stdout.readline() == "ready\n"
         child.stdin.write("\n")
         child.stdin.flush()
-        # A moment before, during or after the transaction.
-        time.sleep(turn * 0.004)
+        # A moment before, during or after the transaction, and some that are certainly after it.
+        if turn < 15:
+            time.sleep(turn * 0.01)
+        else:
+            assert child.stdout.readline() == "begun\n"
         os.kill(child.pid, signal.SIGKILL)
         child.communicate()
         runs = bench.copies.runs(number)

@@ -84,7 +84,7 @@ def meanwhile(
 ) -> None:
     """Let something happen between the test and the switch."""
 
-    def checked(*_: object) -> WriteCheck:
+    def checked(*_: object, **__: object) -> WriteCheck:
         monkeypatch.undo()
         change()
         return check or WriteCheck()

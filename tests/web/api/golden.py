@@ -18,6 +18,7 @@ from dashboard.web.api.control import (
     migration_control,
     people,
     providers,
+    schedule_control,
     settings_file,
     usage_figures,
 )
@@ -35,6 +36,7 @@ MODULES = (
     migration_control,
     activity,
     usage_figures,
+    schedule_control,
     people,
     familiar,
 )

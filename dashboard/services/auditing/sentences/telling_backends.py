@@ -126,6 +126,11 @@ def _set_up(row: AuditRow) -> Telling:
     return telling("set this console up")
 
 
+@tells("backend.stop_count")
+def _count_stopped(row: AuditRow) -> Telling:
+    return telling("stopped the count of ", backend(row.subject))
+
+
 @tells("backup.schedule")
 def _scheduled(row: AuditRow) -> Telling:
     changes = changed(row.detail, "enabled", "every_hours", "keep", "backend")

@@ -87,6 +87,12 @@ class BackendPages(Page):
         services().backends.refresh(actor(), name)
         return self._refreshed(name)
 
+    @route("/backend/<name>/stop-count", Permission.TEST, methods=("POST",))
+    def stop_count(self, name: str) -> Response | str:
+        """Stop a count that is under way; the last finished one stays."""
+        services().schedules.recurring.stop_count(actor(), name)
+        return self._refreshed(name)
+
     def _refreshed(self, name: str | None) -> Response | str:
         """The live part of the page that sent the request, or without JavaScript the page itself."""
         shows = request.form.get("shows", "")

@@ -38,6 +38,7 @@ _PAGES = {
     CausePage.BACKUPS: "backups.index",
     CausePage.HEALTH: "health_page.index",
 }
+_NUMBERED = {CausePage.MIGRATION: "migrations.show", CausePage.COPY: "scheduled_copies.show"}
 _DISMISSED = "dismissed"
 _DAY = 86_400
 
@@ -91,8 +92,8 @@ def _url_of(cause: Cause) -> str:
             return url_for("backends.show", name=cause.subject, _anchor="test")
         case CausePage.BACKEND:
             return url_for("backends.show", name=cause.subject)
-        case CausePage.MIGRATION:
-            return url_for("migrations.show", id=cause.subject)
+        case CausePage.MIGRATION | CausePage.COPY:
+            return url_for(_NUMBERED[cause.page], id=cause.subject)
         case CausePage.DISKS:
             return url_for("overview.index", _anchor="disks")
         case CausePage.AUDIT:

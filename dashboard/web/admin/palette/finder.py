@@ -35,6 +35,7 @@ PAGES = (
     ("users.index", "Users", "people", "settings people roles add"),
     ("tokens.index", "API tokens", "key", "settings program"),
     ("keys.index", "Keys", "lock", "settings recovery rotate seal"),
+    ("schedules.index", "Scheduled jobs", "settings", "settings copies counts tests clean-up restore cron"),
     ("upload_policies.index", "Uploads", "upload", "settings policies virus limits"),
     ("api_document.index", "API", "globe", "settings openapi document"),
 )

@@ -117,6 +117,7 @@ SMALL = {
     "web/api/*.py": "one resource of the API, or a part that all of them use",
     "web/csrf.py": "the check of every change, read as a whole: a matter of security",
     "web/expired_form.py": "one answer of its own",
+    "services/backends/read_only_backends.py": "one question, asked by two changes of a backend",
     "web/receiving/large_bodies.py": "one question, which the web server asks: a matter of security",
     "web/numbers.py": "numbers in addresses and forms, for pages and API",
 }

@@ -204,6 +204,24 @@ def _note_shared_place(invocation: Invocation, name: str) -> None:
         invocation.out.note(warning)
 
 
+@backend.command("read-only")
+@click.argument("name")
+@click.option("--off", is_flag=True, help="Allow writes again.")
+@YES
+@pass_invocation
+def read_only(invocation: Invocation, name: str, off: bool, yes: bool) -> int:
+    """Refuse every write of this console to the backend NAME. Other programs are not affected."""
+    invocation.services.backends.get(name)
+    question = f"Allow writes to “{name}” again?" if off else f"Refuse every write to “{name}”?"
+    if not confirm(question, yes=yes):
+        invocation.out.document({"name": name, "changed": False})
+        return WITH_ERRORS
+    info = invocation.services.backends.set_read_only(invocation.actor, name, on=not off)
+    invocation.out.document(info)
+    invocation.out.note(f"“{name}” takes writes again." if off else f"“{name}” is read-only.")
+    return DONE
+
+
 @backend.command()
 @click.argument("name")
 @YES

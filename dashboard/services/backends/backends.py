@@ -26,6 +26,7 @@ from dashboard.services.backends.fallback_drivers import (
 )
 from dashboard.services.backends.machine_folders import CacheFolders
 from dashboard.services.backends.queries import MAX_FALLBACK, BackendQueries, get_row, info
+from dashboard.services.backends.read_only_backends import refuse_read_only_now
 from dashboard.services.backends.status import Badge, Status, reset
 from dashboard.services.backends.stored import StoredBackends, edit_conflict_error
 from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
@@ -38,7 +39,7 @@ from dashboard.services.keys import Keys
 from dashboard.services.permissions import Actor, Permission
 from dashboard.services.requests.request_counts import RequestCounts
 from dashboard.storage import registry
-from dashboard.storage.checks.wrappers import is_read_only
+from dashboard.storage.checks.wrappers import READ_ONLY, is_read_only
 from dashboard.storage.driver import Driver
 from dashboard.storage.registry import MachinePolicy
 
@@ -155,12 +156,8 @@ class Backends(BackendQueries):
                 raise edit_conflict_error(stored.name)
             if resolved.name != stored.name:
                 _refuse_taken(session, resolved.name)
-            if row.active and is_read_only(resolved.options):
-                raise InvalidInput(
-                    "read_only",
-                    "This is the active backend, where new files go; it cannot be read-only.",
-                    remedy="Make another backend the active one first.",
-                )
+            if is_read_only(resolved.options):
+                refuse_read_only_now(session, row)
             if relocated or resolved.name != stored.name:
                 _refuse_in_use(session, row, "moved or renamed")
             if relocated:
@@ -184,6 +181,31 @@ class Backends(BackendQueries):
         self._drivers.retire(stored.id, "")
         self._caches.forget(stored.id)
         return edited
+
+    def set_read_only(self, actor: Actor, name: str, *, on: bool) -> BackendInfo:
+        """Refuse every write of this console to a backend from now on, or allow them again. Idempotent.
+        Raises ``InvalidInput`` for the active backend and for one that waiting writes are in or for, and
+        ``CONFLICT`` naming the unfinished migrations that write there."""
+        actor.require(Permission.CONFIGURE)
+        with self._database.write() as session:
+            row = get_row(session, name)
+            if is_read_only(row.options) == on:
+                return info(row)
+            options = {**row.options, READ_ONLY: "true" if on else "false"}
+            if on:
+                refuse_read_only_now(session, row)
+                refuse_losing_waiting_writes(session, row, row.options, options)
+            row.options, row.updated_at = options, time.time()
+            row.version += 1
+            row.status.write_checked_at, row.status.write_denied = None, ""
+            _schedule_check(session, row.id)
+            was = {f"before.option.{READ_ONLY}": "false" if on else "true"}
+            self._audit.record(
+                session, actor, "backend.edit", name, **was, **{f"option.{READ_ONLY}": options[READ_ONLY]}
+            )
+            changed = info(row)
+        self._drivers.retire(changed.id, "")
+        return changed
 
     def remove(self, actor: Actor, name: str) -> None:
         """Delete a backend and its secrets, but none of its objects. Raises ``CONFLICT`` for the active

@@ -6,10 +6,10 @@ import math
 import time
 from typing import Any
 
-from flask import request, url_for
+from flask import make_response, request, url_for
 from werkzeug.wrappers import Response
 
-from dashboard.errors import StowageError
+from dashboard.errors import Kind, StowageError
 from dashboard.services.backends.backends import BackendInfo
 from dashboard.services.backends.probes import ProbeRun
 from dashboard.services.permissions import Permission
@@ -24,6 +24,7 @@ from dashboard.web.admin.backends.backend_detail import (
 )
 from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
+from dashboard.web.errors import STATUS
 from dashboard.web.numbers import parse_integer
 
 BUSY_SECONDS, IDLE_SECONDS = 2, 15
@@ -109,6 +110,28 @@ class BackendPages(Page):
         services().backends.fallback_order(actor(), tuple(request.form.getlist("order")))
         flash_done("The fallback order is saved.")
         return see_other(url_for("backends.index", _anchor="fallback"))
+
+    @route("/backend/<name>/read-only", Permission.CONFIGURE)
+    def confirm_read_only(self, name: str) -> str:
+        """Explain what read-only means, or its end, and ask for confirmation."""
+        return self._read_only_page(name, None)
+
+    @route("/backend/<name>/read-only", Permission.CONFIGURE, methods=("POST",))
+    def read_only(self, name: str) -> Response:
+        """Refuse every write to a backend, or allow them again."""
+        on = request.form.get("on") == "true"
+        try:
+            services().backends.set_read_only(actor(), name, on=on)
+        except StowageError as error:
+            if error.kind not in (Kind.INVALID, Kind.CONFLICT):
+                raise
+            return make_response(self._read_only_page(name, error), STATUS[error.kind])
+        flash_done(f"{name} is read-only." if on else f"{name} takes writes again.")
+        return see_other(url_for("backends.show", name=name))
+
+    def _read_only_page(self, name: str, error: StowageError | None) -> str:
+        backend = services().backends.get(name)
+        return str(self.render("admin/backends/read_only.html", backend=backend, error=error))
 
     @route("/backend/<name>/remove", Permission.CONFIGURE)
     def confirm_remove(self, name: str) -> str:

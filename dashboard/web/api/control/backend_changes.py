@@ -97,6 +97,13 @@ class FallbackOrder:
     names: Annotated[tuple[str, ...], Field(maximum_items=MAX_FALLBACK, maximum_length=63)]
 
 
+@dataclass(frozen=True, slots=True)
+class ReadOnlyState:
+    """Whether this console refuses every write to the backend."""
+
+    read_only: bool
+
+
 @resource.route(
     "POST",
     "/backends",
@@ -144,6 +151,23 @@ def edit(name: str, body: BackendChange) -> Reply:
         cleared=frozenset(body.clear_secrets),
     )
     return backends.reply(services().backends.edit(actor(), change))
+
+
+@resource.route(
+    "PUT",
+    "/backends/<name>/read-only",
+    Permission.CONFIGURE,
+    body=ReadOnlyState,
+    returns=BackendDetails,
+    response_headers=(ETAG,),
+    errors={409: "Unfinished migrations write to it; they are named."},
+)
+def set_read_only(name: str, body: ReadOnlyState) -> Reply:
+    """Refuse every write of this console to a backend, or allow them again.
+
+    Not for the active backend. Other programs are not affected.
+    """
+    return backends.reply(services().backends.set_read_only(actor(), name, on=body.read_only))
 
 
 @resource.route("DELETE", "/backends/<name>", Permission.CONFIGURE, status=204)

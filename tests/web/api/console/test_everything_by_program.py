@@ -15,6 +15,7 @@ SAME = {
     "backend_form.add": "POST /backends",
     "backend_form.save": "PATCH /backends/{name}",
     "backends.fallback": "PUT /fallback-order",
+    "backends.read_only": "PUT /backends/{name}/read-only",
     "backends.refresh": "POST /backends/{name}/refresh",
     "backends.refresh_all": "POST /refresh",
     "backends.remove": "DELETE /backends/{name}",

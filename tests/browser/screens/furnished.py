@@ -24,6 +24,7 @@ from dashboard.models.history import checks, totals
 from dashboard.services.backends.values import Draft
 from dashboard.services.backups.backup_values import BackupSchedule
 from dashboard.services.catalogue.file_values import FileFacts
+from dashboard.services.history.history_values import KEPT_SECONDS
 from dashboard.services.permissions import Actor, Role
 from dashboard.services.services import Services
 from dashboard.services.switching.activation import Switch
@@ -153,7 +154,7 @@ def picture(seed: int, size: tuple[int, int] = (480, 320)) -> bytes:
 
 def _add_backends(services: Services, server: SeaweedFS, proxy: FaultProxy, folder: Path) -> None:
     def bucket(name: str, endpoint: str, access: object, **more: str) -> None:
-        options = {"endpoint": endpoint, "bucket": server.new_bucket(), "region": "eu-central-1", **more}
+        options = {"endpoint": endpoint, "bucket": server.new_bucket(name), "region": "eu-central-1", **more}
         options["access_key_id"] = access.access_key  # type: ignore[attr-defined]
         secrets = {"secret_access_key": Secret(access.secret_key)}  # type: ignore[attr-defined]
         services.backends.add(MARIA, Draft(name, "s3", options, secrets))
@@ -228,7 +229,8 @@ def _add_history(services: Services, dice: random.Random) -> None:
                 for age in range(1, 90)
             ]
             grown += [
-                {**grown[0], "seconds": HOUR, "at": _start(now - age * HOUR, HOUR)} for age in range(1, 48)
+                {**row, "seconds": HOUR, "at": _start(float(str(row["counted_at"])), HOUR)}
+                for row in grown[:30]
             ]
             connection.execute(insert(totals).prefix_with("OR REPLACE"), grown)
 
@@ -236,8 +238,8 @@ def _add_history(services: Services, dice: random.Random) -> None:
 def _checks(
     backend_id: int, now: float, answer: float, *, down: bool, dice: random.Random
 ) -> Iterator[dict[str, object]]:
-    for period, count in ((60, 24 * 60), (HOUR, 30 * 24), (DAY, 90)):
-        for age in range(count):
+    for period, kept in KEPT_SECONDS.items():
+        for age in range(min(kept, 90 * DAY) // period):
             at = now - age * period
             failed = down and now - at < 5 * HOUR
             slow = not failed and dice.random() < 0.01

@@ -23,18 +23,19 @@ FOLDER = Path(__file__).resolve().parents[3] / "docs" / "screens"
 MAX_HEIGHT = 1500
 """Pixels of a picture; what is below is no loss."""
 SHORTEN = """
-([folder, port]) => {
+([folder, address]) => {
+  const shorter = text => text.split(folder + '/instance').join('/srv/stowage').split(folder).join('/srv')
+    .split('http://' + address).join('https://stowage.example.org').split(address).join('stowage.example.org')
+    .replace(/127\\.0\\.0\\.1:9\\b/g, 'ftp.example.org:21')
+    .replace(/http:..127\\.0\\.0\\.1:\\d+/g, 'https://s3.example.org')
+    .replace(/127\\.0\\.0\\.1:\\d+/g, 's3.example.org').replace(/127\\.0\\.0\\.1/g, '192.0.2.7')
+    .replace(/\\b((?:media|slow|partner)-s3)-\\d+-\\d+/g, '$1');
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walk.nextNode(); node; node = walk.nextNode()) {
-    node.data = node.data.split(folder + '/instance').join('/srv/stowage').split(folder).join('/srv')
-      .split(port).join('stowage.example.org');
-  }
-  document.querySelectorAll('input').forEach(each => {
-    each.value = each.value.split(folder + '/instance').join('/srv/stowage').split(folder).join('/srv');
-  });
+  for (let node = walk.nextNode(); node; node = walk.nextNode()) node.data = shorter(node.data);
+  document.querySelectorAll('input:not([type=file])').forEach(each => { each.value = shorter(each.value); });
 }
 """
-"""Folders and ports of the machine that takes the pictures are nobody's business."""
+"""Folders, addresses and ports of the machine that takes the pictures are nobody's business."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,6 @@ class Picture:
 def pictures(furnished: Furnished) -> tuple[Picture, ...]:
     """What is taken."""
     return (
-        Picture("overview", "/", phone=True),
         Picture("backends", "/backends"),
         Picture("backend", "/backend/media-s3"),
         Picture("backend-form", "/backends/new?preset=b2", phone=True),
@@ -65,6 +65,8 @@ def pictures(furnished: Furnished) -> tuple[Picture, ...]:
         Picture("audit", "/audit", phone=True),
         Picture("settings-environment", "/settings/environment"),
         Picture("settings-backups", "/settings/backups"),
+        # By now its migration has got somewhere.
+        Picture("overview", "/", phone=True),
     )
 
 
@@ -77,10 +79,12 @@ def take(browser: Browser, address: str, furnished: Furnished, folder: Path) -> 
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     for picture in pictures(furnished):
         for width in (1280, 390) if picture.phone else (1280,):
-            page.set_viewport_size({"width": width, "height": 900})
             for scheme in ("light", "dark"):
                 page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-                page.goto(address + picture.path)
+                page.set_viewport_size({"width": width, "height": 900})
+                answer = page.goto(address + picture.path)
+                assert answer is not None
+                assert answer.ok, (picture.path, answer.status)
                 page.wait_for_load_state("networkidle")
                 name = f"{picture.name}{'-390' if width == 390 else ''}-{scheme}.webp"
                 _store(page, folder / name, address, furnished)
@@ -89,8 +93,10 @@ def take(browser: Browser, address: str, furnished: Furnished, folder: Path) -> 
 
 def _store(page: Page, path: Path, address: str, furnished: Furnished) -> None:
     page.evaluate(SHORTEN, [str(furnished.instance.parent), address.partition("//")[2]])
-    shot = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-    shot = shot.crop((0, 0, shot.width, min(shot.height, MAX_HEIGHT)))
+    height, width = page.evaluate("[document.documentElement.scrollHeight, innerWidth]")
+    # As high as the page, so that the menu and bars that stay are where they belong.
+    page.set_viewport_size({"width": width, "height": min(height, MAX_HEIGHT)})
+    shot = Image.open(io.BytesIO(page.screenshot()))
     shot.convert("RGB").save(path, "WEBP", quality=80, method=6)
 
 

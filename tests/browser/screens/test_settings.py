@@ -32,7 +32,7 @@ def test_a_variable_is_reviewed_saved_and_restored(hands: Hands, furnished: Furn
     hands.press(page.get_by_role("link", name="Compare and restore").first)
     expect(page.locator(".diff .del")).to_contain_text("7000000000")
     hands.press(page.get_by_role("button", name="Restore"))
-    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    expect(page.get_by_role("heading", name="Settings", exact=True)).to_be_visible()
     assert file.read_bytes() == before
 
 

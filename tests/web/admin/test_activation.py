@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.services.backends.status import Badge
 from dashboard.services.backends.values import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.types import Secret
@@ -109,6 +110,22 @@ def test_a_backend_that_is_down_is_not_offered_but_its_name_can_be_typed(
     assert active(console) == "legacy"
     assert [each.name for each in console.services.backends.summary().fallback] == ["local-disk"]
     back()
+
+
+def test_the_last_check_decides_until_there_is_a_test(
+    console: WebConsole, admin: Browser, tmp_path: Path
+) -> None:
+    draft = Draft("known", "local", {"root": str(tmp_path)}, {})
+    console.services.backends.add(OWNER, draft)
+    backend = console.services.backends.get("known")
+    for badge in (Badge.DOWN, Badge.READ_ONLY):
+        console.services.status.record_check(backend.id, badge, None, "The disk is gone.", "Mount it.")
+        page = admin.get("/backend/known/activate").text
+        assert "known cannot take files now." in page
+        assert "The disk is gone. Mount it." in page
+        assert 'id="switch"' not in page
+    console.services.status.record_check(backend.id, Badge.HEALTHY, 1.0)
+    assert 'id="switch"' in admin.get("/backend/known/activate").text
 
 
 def test_a_backend_that_dies_after_the_test_and_another_switch_are_noticed(

@@ -72,7 +72,7 @@ class ActivationPages(Page):
         field = error.subject if isinstance(error, InvalidInput) else ""
         refused = _refused_now(error, backend.status) or _refusal(run)
         if refused is None and run is None and backend.status.badge in (Badge.DOWN, Badge.READ_ONLY):
-            refused = Refusal(backend.status.message, backend.status.remedy, "the last check")
+            refused = Refusal(backend.status.message, backend.status.remedy, "at the last check")
         # A refusal does not show the comparison; replaced again, it would lose what is typed into it.
         comparing = comparison is not None and comparison.running and not refused
         return str(

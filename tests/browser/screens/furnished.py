@@ -25,6 +25,7 @@ from dashboard.services.backends.values import Draft
 from dashboard.services.backups.backup_values import BackupSchedule
 from dashboard.services.catalogue.file_values import FileFacts
 from dashboard.services.history.history_values import KEPT_SECONDS
+from dashboard.services.notifications.notification_values import ChannelDraft, ChannelKind
 from dashboard.services.permissions import Actor, Role
 from dashboard.services.services import Services
 from dashboard.services.switching.activation import Switch
@@ -93,6 +94,7 @@ def _fill(
     link = services.links.create(MARIA, "local-disk", "photos/harbour-01.jpg", seconds=DAY, uses=3).info.id
     services.tokens.create(MARIA, "nightly backup", ["view", "metrics"])
     services.upload_policies.save(MARIA, "avatars", UploadPolicy(), create=True)
+    _add_channel(services)
     services.backups.change_schedule(MARIA, BackupSchedule(True, 24, 7, "local-disk"))
     return Furnished(
         instance=folder / "instance",
@@ -275,6 +277,13 @@ def _add_duplicates(services: Services) -> int:
     services.catalogue.record(facts)
     services.usage.summing_up.run()
     return services.usage.reports.duplicates()[0].id
+
+
+def _add_channel(services: Services) -> None:
+    """Switched off: nothing is sent from here."""
+    url = Secret("https://hooks.example.org/stowage")
+    draft = ChannelDraft("ops", ChannelKind.WEBHOOK, {}, {"url": url}, enabled=False)
+    services.notifications.channels.save(MARIA, draft)
 
 
 def _add_environment(services: Services) -> str:

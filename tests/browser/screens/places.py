@@ -12,6 +12,7 @@ from tests.browser.screens.furnished import Furnished
 NO_PAGES = {
     "api_v1.": "the API",
     "static": "files of the pages",
+    "language_script": "a script of the pages",
     "files.show": "stored files",
     "zips.download": "a download",
     "audit.export_": "a download",
@@ -22,6 +23,7 @@ NO_PAGES = {
     "setup.show": "gone once the console is set up; it has a test of its own",
     "sign_in.": "for those who are not signed in; they have a test of their own",
     "shared.open_link": "for those who are not signed in; it has a test of its own",
+    "notifications.show_test": "a fragment of a running test, for a minute",
     "probes.show": "a fragment of a running test, for a minute",
 }
 """Endpoints, or how they begin, that answer GET with something else, and what."""
@@ -81,6 +83,9 @@ def values(furnished: Furnished) -> Mapping[str, Mapping[str, tuple[object, ...]
         "/migrations/<int:id>/objects": {"id": (furnished.with_failures,)},
         "/migrations/": {"id": migrations},
         "/settings/uploads/": {"name": ("avatars",)},
+        "/settings/notifications/channels/": {"name": ("ops",)},
+        "/settings/schedules/jobs/": {"name": ("count",)},
+        "/settings/schedules/copies/": {"id": (1,)},
         "/settings/environment/backups/": {"id": (furnished.backup,)},
         "/usage/duplicates/": {"id": (furnished.duplicates,)},
     }

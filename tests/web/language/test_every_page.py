@@ -22,6 +22,8 @@ MORE = (
     "/settings/uploads",
     "/settings/environment",
     "/settings/keys/rotate",
+    "/settings/notifications",
+    "/settings/schedules",
     "/health",
     "/search?q=local",
 )

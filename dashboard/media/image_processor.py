@@ -126,7 +126,7 @@ class ImageProcessor:
         vertical, _, horizontal = position.partition("-")
         place = (vertical, horizontal or vertical)
         if place[0] not in ("top", "center", "bottom") or place[1] not in ("left", "center", "right"):
-            raise InvalidInput("position", f"“{position}” is no position.", remedy="Write bottom-right.")
+            raise InvalidInput("position", f"“{position}” is not a position.", remedy="Write bottom-right.")
         for name, value, least in (
             ("opacity", opacity, 0.0),
             ("scale", scale, 0.0),

@@ -72,7 +72,7 @@ def _parse_address(address: str) -> tuple[str, int] | str:
     if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536 or not host:
         raise InvalidInput(
             "clamd",
-            f"“{address}” is no address of clamd.",
+            f"“{address}” is not an address of clamd.",
             remedy="Write the path of its socket, or host:port.",
         )
     return host.strip("[]"), int(port)

@@ -20,7 +20,7 @@ ALREADY_EXISTS = Reason(
 AGE_UNKNOWN = Reason(
     Kind.CONFLICT.value,
     "There is an object with this name at the destination, and which of the two is newer is not known.",
-    "Choose “overwrite”, “skip if same” or “keep both” for these objects.",
+    "Choose “Replace always”, “Skip identical” or “Keep both” for these objects.",
 )
 IMPOSSIBLE_SIZE = Reason(
     Kind.DAMAGED.value,
@@ -77,7 +77,7 @@ READ_BACK_DIFFERS = Reason(
 UNEXPECTED = Reason(
     Kind.INTERNAL.value,
     "Something went wrong in Stowage or in the storage client it uses.",
-    "Retry; the log names the fault.",
+    "Retry; the log has the details.",
 )
 DESTINATION_CHANGED = Reason(
     Kind.CONFLICT.value,

@@ -344,5 +344,5 @@ def _sealed(state: KeyState) -> StowageError:
         Kind.SEALED,
         state.reason or "The key that this secret was sealed with is not in the key file.",
         operation="open secret",
-        remedy=state.remedy or "Try again; if it stays so, run: stowage keys restore.",
+        remedy=state.remedy or "Try again; if it keeps failing, run: stowage keys restore.",
     )

@@ -206,7 +206,7 @@ def _list_first(driver: Driver) -> None:
             raise
         raise StowageError(
             Kind.NOT_FOUND,
-            "The place itself does not exist: there is no such bucket or folder.",
+            "The bucket or folder does not exist.",
             operation="check",
             remedy="Test the connection; from there it can be created.",
         ) from error

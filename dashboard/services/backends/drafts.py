@@ -149,7 +149,7 @@ def _refuse_invalid_unicode(options: Mapping[str, str]) -> None:
             value.encode()
         except UnicodeEncodeError:
             raise InvalidInput(
-                name, "This holds characters that are no text.", remedy="Type it again."
+                name, "This contains characters that are not text.", remedy="Type it again."
             ) from None
 
 

@@ -103,7 +103,7 @@ class Probes:
                 return running.run
         raise StowageError(
             Kind.NOT_FOUND,
-            "This connection test is over and forgotten.",
+            "This connection test has expired.",
             operation="probe",
             remedy="Test the connection again.",
         )
@@ -120,7 +120,7 @@ class Probes:
             if not isinstance(resolved.driver, CreatesBuckets):
                 raise StowageError(
                     Kind.UNSUPPORTED,
-                    "This kind of storage cannot create its own place.",
+                    "This kind of storage cannot be created from here.",
                     operation="create bucket",
                     subject=resolved.name,
                     remedy="Create it with the provider's own tools.",

@@ -138,7 +138,7 @@ def _read(archive: Path, folder: Path | None) -> Manifest:
                 _read_content(stream, file, folder)
             # To the end, because only there gzip compares its own checksum.
             if any(stream.read(tarfile.RECORDSIZE)) or stream.read(1):
-                raise _damaged("there is something behind its last file")
+                raise _damaged("there is data after its last file")
             return manifest
     except FileNotFoundError as error:
         raise StowageError(
@@ -166,7 +166,7 @@ def _next_header(stream: gzip.GzipFile) -> tuple[str, int]:
     except (tarfile.HeaderError, UnicodeDecodeError) as error:
         raise _damaged("a file in it has no header") from error
     if header.type != tarfile.REGTYPE or header.size < 0:
-        raise _damaged(f"“{header.name}” in it is no plain file")
+        raise _damaged(f"“{header.name}” in it is not a plain file")
     return header.name, header.size
 
 

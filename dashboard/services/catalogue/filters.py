@@ -100,7 +100,7 @@ def _text(name: str, value: object) -> str:
 def _unicode(name: str, value: object) -> str:
     text = _text(name, value)
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidInput(name, f"The filter “{name}” is no valid text.")
+        raise InvalidInput(name, f"The filter “{name}” is not valid text.")
     return text
 
 

@@ -330,7 +330,7 @@ def _refuse_stale() -> NoReturn:
         Kind.CONFLICT,
         "The settings file was changed meanwhile; nothing was saved.",
         operation="edit settings",
-        remedy="Look at the changes again, then save them.",
+        remedy="Review the changes again, then save them.",
     )
 
 

@@ -108,7 +108,7 @@ _NOW, _RESTART, _COMMAND = Effect.NOW, Effect.RESTART, Where.COMMAND
 _BOOLEAN = ("true", "false")
 
 OWN: tuple[KnownVariable, ...] = (
-    _own("log_level", "General", "What the log holds.", _NOW, choices=LOG_LEVELS),
+    _own("log_level", "General", "How detailed the log is.", _NOW, choices=LOG_LEVELS),
     _own(
         "demo",
         "General",
@@ -130,7 +130,7 @@ OWN: tuple[KnownVariable, ...] = (
         "The time zone of pages, such as Europe/Berlin. Empty for the machine's.",
         _NOW,
     ),
-    _own("max_workers", "General", "Most objects that a migration copies at a time, 1 to 64.", _NOW),
+    _own("max_workers", "General", "How many objects a migration copies at a time, 1 to 64.", _NOW),
     _own("host", "Network", "The address to listen on; 0.0.0.0 is every interface.", _RESTART),
     _own("port", "Network", "The port to listen on.", _RESTART),
     _own(
@@ -244,6 +244,6 @@ def _check_import(variable: KnownVariable, value: str) -> None:
     elif option == "port" and not (text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65_536):
         raise InvalidInput(name, f"{name} is a port from 1 to 65535.")
     elif option == "secure" and text not in TRUE | FALSE:
-        raise InvalidInput(name, f"{name} is true or false.")
+        raise InvalidInput(name, f"{name} must be true or false.")
     elif option == "endpoint" and re.search(r"\s", value.strip()):
         raise InvalidInput(name, f"{name} is an address and holds no blanks.")

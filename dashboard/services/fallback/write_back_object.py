@@ -115,7 +115,7 @@ class ObjectWriteBack:
             return WriteBackResult("waiting")
         except StowageError as error:
             return WriteBackResult("waiting", error=error)
-        return WriteBackResult("overtaken", "Home has an object that may be newer.")
+        return WriteBackResult("overtaken", "Its home backend has an object that may be newer.")
 
     def confirm(self, waiting: WaitingWrite) -> WriteBackResult:
         """Check whether an earlier write overwrote it meanwhile, and if so write it again. Raises no errors

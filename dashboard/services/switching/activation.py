@@ -265,5 +265,5 @@ def _changed_error(name: str) -> StowageError:
         f"“{name}”, or which backend is active, was changed while it was tested.",
         operation="activate backend",
         subject=name,
-        remedy="Look at the page again, then decide.",
+        remedy="Review the page, then decide.",
     )

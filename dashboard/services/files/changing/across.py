@@ -64,7 +64,7 @@ def spec_for(keys: Sequence[str], *, move: bool, on_taken: OnTaken) -> Spec:
         if key.startswith("/") or not key.isprintable() or not _is_text(key):
             raise InvalidInput(
                 "files",
-                f"“{key}” cannot be chosen alone, because of the characters in its name.",
+                f"“{key}” cannot be selected by itself because of the characters in its name.",
                 remedy="Choose the folder that it is in.",
             )
     whole = len(keys) == 1 and keys[0].endswith("/")

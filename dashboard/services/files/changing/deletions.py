@@ -343,7 +343,7 @@ def check_confirmed(number: int, confirmed: int | None, *, final: bool) -> None:
     if confirmed == number or (confirmed is None and not final):
         return
     if confirmed is None:
-        reason = "This cannot be undone here, so the number of files has to be repeated."
+        reason = "This cannot be undone here, so confirm the number of files."
     else:
         reason = f"{confirmed} is not the number of files that would be deleted."
     raise InvalidInput("confirmed", reason, remedy=f"Type {number} to delete for good.")

@@ -74,7 +74,7 @@ class FileEdits:
             seen = change.visibility
             parts.append(("visibility", "visibility", lambda: driver.set_visibility(file.key, seen)))
         if not parts:
-            raise InvalidInput("change", "Nothing is to be changed.")
+            raise InvalidInput("change", "There is nothing to change.")
         for power, _, _ in parts:
             require_power(driver, power)
         what = ", ".join(label for _, label, _ in parts)

@@ -335,7 +335,7 @@ def check_paths(action: FolderAction, prefix: str, target: str) -> None:
         raise InvalidInput("target", "The path of a folder ends in “/”.", remedy="Give it a name.")
     refuse_reserved(target.removesuffix("/"))
     if target == prefix:
-        raise InvalidInput("target", "That is what the folder is called already.")
+        raise InvalidInput("target", "The folder already has that name.")
     if target.startswith(prefix):
         raise InvalidInput("target", "A folder cannot be put into itself.", remedy="Choose another place.")
 

@@ -85,7 +85,7 @@ def delete_original(driver: Driver, info: ObjectInfo) -> None:
 def check_new_key(driver: Driver, key: str, to: str) -> None:
     """Raise ``InvalidInput`` or ``InvalidKey`` for a new key that this object cannot get."""
     if to == key:
-        raise InvalidInput("to", "That is what the file is called already.")
+        raise InvalidInput("to", "The file already has that name.")
     if not to or (to.endswith("/") and not key.endswith("/")):
         raise InvalidInput("to", "A file needs a name.", remedy="Type one after the last “/”.")
     refuse_reserved(to)

@@ -42,7 +42,7 @@ class OldFiles:
         ``InvalidInput`` for ``days``, and ``NOT_FOUND`` for an unknown backend."""
         if not 1 <= days <= MAX_DAYS:
             raise InvalidInput(
-                "days", "This is no age in days.", remedy=f"Enter a number from 1 to {MAX_DAYS:,}."
+                "days", "This is not an age in days.", remedy=f"Enter a number from 1 to {MAX_DAYS:,}."
             )
         now = time.time()
         before = now - days * DAY
@@ -63,7 +63,7 @@ class OldFiles:
         now = time.time()
         # From a form or a program: nothing newer than a day may ever match.
         if not (before <= min(planned_at, now) - DAY and planned_at <= now and last_id >= 0):
-            raise InvalidInput("before", "This is no plan.", remedy="Make a new dry run.")
+            raise InvalidInput("before", "This is not a plan.", remedy="Make a new dry run.")
         backend_id = self._id_of(backend)
         last_id = clamp_integer(last_id)
         count, size = self._totals(backend_id, before, planned_at, last_id)

@@ -250,7 +250,7 @@ def gone_error() -> StowageError:
     """For an upload that its bucket does not know."""
     return StowageError(
         Kind.CONFLICT,
-        "The bucket no longer has what was sent of this upload.",
+        "The bucket no longer has the parts of this upload.",
         operation="upload",
         remedy="Upload the file again.",
     )

@@ -207,7 +207,7 @@ def is_open(link: FileLink, now: float) -> bool:
 def gone(link: FileLink | None) -> StowageError:
     """The error for a link that is over."""
     if link is None or link.revoked_at is not None:
-        reason = "This link was withdrawn."
+        reason = "This link was revoked."
     else:
         reason = "This link has expired."
     return StowageError(

@@ -306,7 +306,7 @@ def _get(session: Session, actor: Actor, link_id: int) -> FileLink:
             Kind.NOT_FOUND,
             f"There is no link {link_id}.",
             operation="link",
-            remedy="See the list of links for those there are.",
+            remedy="The list of links shows them all.",
         )
     return link
 

@@ -50,7 +50,7 @@ _BY_CODE: dict[int, Row] = {
         "the server requires another encryption of the data connection",
         "Check the server's TLS settings.",
     ),
-    530: Row(Kind.BAD_CREDENTIALS, "the server signed us off", "Test the connection."),
+    530: Row(Kind.BAD_CREDENTIALS, "the server signed Stowage out", "Test the connection."),
     **dict.fromkeys((500, 501, 502, 504), UNSUPPORTED),
     **dict.fromkeys((550, 551, 553), NOT_ALLOWED),
 }

@@ -22,7 +22,7 @@ from dashboard.web.errors import STATUS
 from dashboard.web.numbers import parse_integer
 
 TAKEN_CHOICES = (
-    (OnTaken.REFUSE.value, "Leave that file where it is, and say so"),
+    (OnTaken.REFUSE.value, "Leave that file where it is, and report it"),
     (OnTaken.KEEP_BOTH.value, "Keep both: the new one gets a number"),
     (OnTaken.REPLACE.value, "Replace the file there"),
 )

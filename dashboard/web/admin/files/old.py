@@ -97,7 +97,7 @@ def _latest() -> dict[str, Any]:
 def _days(text: str) -> int:
     days = parse_count(text[:40])
     if days < 0:
-        raise InvalidInput("days", "This is no age in days.", remedy="Enter a number, such as 30.")
+        raise InvalidInput("days", "This is not an age in days.", remedy="Enter a number, such as 30.")
     return days
 
 
@@ -105,4 +105,4 @@ def _time(text: str) -> float:
     try:
         return float(text[:40])
     except ValueError:
-        raise InvalidInput("before", "This is no plan.", remedy="Make a new dry run.") from None
+        raise InvalidInput("before", "This is not a plan.", remedy="Make a new dry run.") from None

@@ -106,7 +106,7 @@ def verdict(summary: Summary, parts: tuple[Part, ...], down: list[str]) -> tuple
     if summary.failing:
         count = f"{summary.failing} of {summary.count} backends"
         return "warn", f"Working, but {count} need attention.", "They are marked below."
-    return "ok", "Everything works.", "All checks of all backends were answered."
+    return "ok", "Everything works.", "Every backend passed its checks."
 
 
 __all__ = ["HealthPage", "verdict"]

@@ -127,7 +127,7 @@ def _files(text: str) -> HitGroup:
         hits.append(Hit(name or file.key, f"{file.backend}/{folder}".rstrip("/"), url, "text"))
     note = ""
     if page.cursor and len(hits) < MAX_HITS:
-        note = "Not every file was looked at; search on the Files page for all of them."
+        note = "Not every file was searched; the Files page can search all of them."
     active = next((each.name for each in services().backends.choices() if each.active), "")
     more = url_for("browse.show", name=active, q=text) if active and page.cursor else ""
     return HitGroup("Files", tuple(hits), more, note)

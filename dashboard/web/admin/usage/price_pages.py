@@ -49,7 +49,7 @@ class PricePages(Page):
     def restore(self) -> Response:
         """Go back to the estimates."""
         services().usage.prices.restore(actor())
-        flash_done("These are the estimates again.")
+        flash_done("The prices are the estimates again.")
         return see_other(url_for("prices.index"))
 
     def _page(self, error: InvalidInput | None) -> str:

@@ -42,7 +42,7 @@ STOP = """
   };
 }
 """
-MAX_STOPS = 250
+MAX_STOPS = 600
 
 
 def walk(page: Page) -> list[str]:

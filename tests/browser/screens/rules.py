@@ -77,7 +77,9 @@ def listening(page: Page, origin: str) -> Iterator[Complaints]:
     heard = Complaints(origin)
 
     def message(said: ConsoleMessage) -> None:
-        if said.type in ("error", "warning") and "status of 404" not in said.text:
+        # A page that is not there, and a backend that does not answer, are pages as well.
+        expected = any(f"status of {status}" in said.text for status in (404, 502))
+        if said.type in ("error", "warning") and not expected:
             heard.lines.append(f"console: {said.text}")
 
     def request(sent: Request) -> None:

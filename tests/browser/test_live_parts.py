@@ -14,7 +14,8 @@ STATIC = Path(__file__).parents[2] / "static"
 SITE = "http://console.test"
 CONFIG = (Path(__file__).parents[2] / "templates" / "document.html").read_text(encoding="utf-8")
 PAGE = """<!doctype html><html><head>{config}
-<script src="/static/vendor/htmx.min.js" defer></script><script src="/static/stowage.js" defer></script>
+<script src="/static/vendor/htmx.min.js" defer></script><script src="/static/language.js" defer></script>
+<script src="/static/stowage.js" defer></script>
 </head><body>{part}<div id="announcer" role="status"></div></body></html>"""
 PART = """<section id="live" hx-get="/live" hx-trigger="every 2s, wake" hx-swap="outerHTML">
 <p id="figure">{figure}</p><a href="/one">One</a> <a href="/two">Two</a> <button>Press</button>

@@ -83,7 +83,7 @@ def test_failed_objects_are_exit_code_1_and_can_be_retried(console: Cli, files: 
 @pytest.fixture
 def work_database(instance: Path, console: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of the ledgers, with little patience of SQLite's own."""
-    impatient = tuple(each.replace("5000", "50") for each in PRAGMAS)
+    impatient = tuple(each.replace("5000", "300") for each in PRAGMAS)
     monkeypatch.setattr("dashboard.services.engines.PRAGMAS", impatient)
     assert console("backend", "list").code == 0
     return instance / "work.db"

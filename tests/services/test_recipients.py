@@ -290,9 +290,14 @@ def test_endings_of_passwords_that_were_kept_once_are_forgotten(
         left_by(instance.parent / "old", main="0004")
         with contextlib.closing(sqlite3.connect(instance.parent / "old" / "stowage.db")) as old:
             kept = tables(old) | {"alembic_version": {"version_num"}}
+        for (trigger,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            connection.execute(f"DROP TRIGGER {trigger}")
         for table, columns in tables(connection).items():
             if table not in kept:
-                connection.execute(f"DROP TABLE {table}")
+                # An index brings tables of its own, and takes them along.
+                connection.execute(f"DROP TABLE IF EXISTS {table}")
                 continue
             for later in columns - kept[table]:
                 connection.execute(f"ALTER TABLE {table} DROP COLUMN {later}")

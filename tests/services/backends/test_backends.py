@@ -413,10 +413,11 @@ def test_counting_stops_when_told_to_and_keeps_the_last_count(
         status = backends.get("files").status
         assert status.counting
         seen.append(status.counting_objects)
-        return len(seen) > 1
+        return status.counting_objects > 0
 
     assert not console.services.checks.count_backend(info.id, stop)
-    assert seen == [0, 256]
+    assert set(seen[:-1]) == {0}
+    assert 0 < seen[-1] < 600
     assert backends.get("files").status.objects is None
     assert not backends.get("files").status.counting
 

@@ -27,7 +27,7 @@ def test_the_schedule_is_saved_and_a_wrong_one_says_which_field(admin: Browser, 
     assert done.status_code == 303
     assert console.services.backups.schedule() == BackupSchedule(True, 168, 7, "local-disk")
     audit = admin.get("/audit").get_data(as_text=True)
-    assert "changed when the console is backed up" in audit
+    assert "changed the backup schedule of the console" in audit
 
 
 def test_a_backup_is_requested_once_and_waits_for_a_runner(admin: Browser, console: WebConsole) -> None:

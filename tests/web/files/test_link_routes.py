@@ -170,7 +170,7 @@ def test_revoked_is_gone(served: FilesConsole) -> None:
     served.console.services.links.revoke(MARIA, made.info.id)
     gone = get(served, made)
     assert gone.status_code == 410
-    assert "withdrawn" in gone.text
+    assert "revoked" in gone.text
 
 
 def test_a_second_download_has_to_wait_for_the_last_use(served: FilesConsole) -> None:

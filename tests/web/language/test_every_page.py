@@ -39,8 +39,9 @@ OWN = re.compile(
 """Names and examples that stay as they are."""
 PLAIN = re.compile(
     r"""[\W\d_]*                                                       # figures and signs
-    | [\d.,\s]*([kMGTPE]?i?B(/s)?|ms|s|min|h|d|px)
-    | UTC | English | Englisch | Deutsch | CSV | JSON | API | Python | Prometheus
+    | ([\d.,\s]*([kMGTPE]?i?B(/s)?|ms|s|min|h|d|px))+
+    | [A-Z]{3,4}                                                    # a time zone
+    | English | Englisch | Deutsch | CSV | JSON | API | Python | Prometheus
     | \S*[/*<>=…@:]\S* | -----.* | \{.* | [A-Z][A-Z0-9_]{3,} | [a-z0-9]+[-_][a-z0-9_-]+
     | [A-Z]\w+\ 20\d\d | [A-Z][a-z]+tag,\ .*                                  # a month, a day
     | true | false | debug | info | warning | error | media | default | stowage""",

@@ -50,6 +50,12 @@ PAGES = (
 )
 
 
+_SAVE_IN_VIEW = """[...document.querySelectorAll(".savebar .primary")].every((button) => {
+  const box = button.getBoundingClientRect();
+  return box.height > 0 && box.top >= 0 && box.bottom <= innerHeight;
+})"""
+
+
 @pytest.fixture(scope="module")
 def furnished(tmp_path_factory: pytest.TempPathFactory, seaweedfs: SeaweedFS) -> ConsoleProcess:
     """A console with two backends and a finished migration that had its troubles."""
@@ -80,7 +86,7 @@ def test_pages_pass_axe_and_fit_the_screen(
     chromium: Browser, furnished: ConsoleProcess, scheme: str, width: int
 ) -> None:
     with furnished:
-        context = chromium.new_context(viewport={"width": width, "height": 860}, color_scheme=scheme)
+        context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         page = context.new_page()
         page.goto(furnished.address)
         found = {"/sign-in": _faults(page)}
@@ -100,6 +106,8 @@ def _faults(page: Page) -> list[str]:
         faults.append(f"{wide} pixels wider than the screen")
     if page.evaluate("innerWidth < 500 && (document.querySelector('.side')?.offsetHeight ?? 0) > 60"):
         faults.append("the header is stretched")
+    if not page.evaluate(_SAVE_IN_VIEW):
+        faults.append("Save is out of sight")
     return faults
 
 

@@ -45,6 +45,34 @@ def test_a_word_that_was_replaced_does_not_come_back() -> None:
     assert found == []
 
 
+NOT_UNDERSTOOD = (
+    "Let others stand in",
+    "Read-only and standing in",
+    "Seconds without asking",
+    "Stop at it",
+    "This is not yours to do",
+    "could not be found out",
+    "never leaves this server again",
+    "unseen and paid for",
+)
+"""What pages once said."""
+
+
+def test_a_sentence_that_nobody_understood_does_not_come_back() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {sentence}"
+        for path in (
+            *PACKAGE.rglob("*.py"),
+            *(ROOT / "templates").rglob("*.html"),
+            *(ROOT / "static").glob("*.js"),
+        )
+        for text in (" ".join(path.read_text(encoding="utf-8").replace('"\n', "").split()),)
+        for sentence in NOT_UNDERSTOOD
+        if sentence.lower() in text.lower()
+    ]
+    assert found == []
+
+
 def test_no_word_is_in_the_glossary_twice() -> None:
     words = [word for cell, *_ in rows("| word | meaning |") for word in cell.split(", ")]
     assert len(words) == len(set(words)) > 20

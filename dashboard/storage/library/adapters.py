@@ -210,7 +210,7 @@ class EncryptedFilesystemAdapter(_Wrapped):
 
 
 class CachedFilesystemAdapter(_Wrapped):
-    """Keeps copies for faster reads, for ``cache_ttl`` seconds without asking again: in a Redis at
+    """Keeps copies for faster reads and answers from them for ``cache_ttl`` seconds: in a Redis at
     ``redis_url``, or in a folder (``cache_driver="file"``, ``cache_folder``)."""
 
     def __init__(

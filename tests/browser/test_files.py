@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import set_up
 from tests.servers.console import ConsoleProcess
+from tests.servers.processes import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -169,6 +170,8 @@ def _upload(page: Page, files: Path, tmp_path: Path) -> None:
     page.route("**/api/v1/uploads/*", lambda route: _hold_the_middle(route, held))
     drop(page, [desk / "bay.jpg", desk / "dunes.jpg", desk / "noise.txt", desk / "holiday"])
     expect(large.locator("[data-figure]")).to_have_text(re.compile(r"^(4\d|5\d) %$"))
+    # The figure is there a moment before the next piece is sent.
+    wait_until(lambda: page.evaluate("true") and bool(held), seconds=20, what="a piece on its way")
     page.context.set_offline(True)
     for route in held:
         route.abort("internetdisconnected")

@@ -167,7 +167,11 @@ def test_a_dry_run_writes_nothing_and_says_what_it_did_not_test(
     assert "Not tested whether dry takes files: a dry run writes nothing." in page
     assert primary(page) == ["Do it for real"]
     root = Path(console.services.backends.get(name).options["root"])
-    assert list(root.iterdir()) == []
+    # The first check of a backend, which may be under way, writes a test object and removes it.
+    left = [
+        path for path in root.rglob("*") if path.is_file() and "stowage-" not in str(path.relative_to(root))
+    ]
+    assert left == []
 
 
 # ---- the result

@@ -102,3 +102,8 @@ class InvalidInput(StowageError):
 
     def __init__(self, field: str, reason: str, *, remedy: str = "") -> None:
         super().__init__(Kind.INVALID, reason, subject=field, remedy=remedy)
+
+
+def lower_first(sentence: str) -> str:
+    """Make a sentence fit after a colon."""
+    return sentence[:1].lower() + sentence[1:]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from dashboard.errors import Kind
+from dashboard.errors import Kind, lower_first
 from dashboard.storage.driver import (
     Connects,
     CreatesBuckets,
@@ -160,7 +160,7 @@ class Probe:
             return self.driver.caller_identity()
         except StorageError as error:
             # Storage may be reachable where the identity service is not.
-            raise Skip(f"The identity is not available: {_lower_first(error.reason)}") from error
+            raise Skip(f"The identity is not available: {lower_first(error.reason)}") from error
 
     def _bucket(self) -> str:
         assert isinstance(self.driver, CreatesBuckets)
@@ -201,7 +201,7 @@ class Probe:
 
     def _write(self) -> str:
         if isinstance(self.driver, RefusesWrites):
-            raise Skip(f"Nothing is written: {_lower_first(self.driver.read_only_reason())}")
+            raise Skip(f"Nothing is written: {lower_first(self.driver.read_only_reason())}")
         self._maybe_there = True
         self._on_test_object(self._key, True)
         try:
@@ -294,7 +294,7 @@ class Probe:
             rules = call_with_timeout(partial(probe_name_rules, self.driver), NAMES_SECONDS, lambda: False)
         except StorageError as error:
             # Whether names are kept is a finding, and no reason to call a place broken.
-            raise Skip(f"They could not be tried: {_lower_first(error.reason)}") from error
+            raise Skip(f"They could not be tried: {lower_first(error.reason)}") from error
         self._on_name_rules(rules)
         if not (found := rules.findings()):
             return "Every name is kept as it is."
@@ -314,8 +314,3 @@ class Probe:
             self._maybe_there = False
             with contextlib.suppress(StorageError):
                 call_with_timeout(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)
-
-
-def _lower_first(sentence: str) -> str:
-    """Make a sentence fit after a colon."""
-    return sentence[:1].lower() + sentence[1:]

@@ -48,6 +48,7 @@ from dashboard.storage.object_powers import (
     SignsParts,
     SignsUploads,
 )
+from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrappers.common.streams import WrappedReading
 from dashboard.storage.wrapping import CONNECTION_POWERS, Wrapper
@@ -180,7 +181,7 @@ def folders_since(database: Database, run_id: int) -> tuple[str, ...]:
 
 
 def _in_order(entry: Entry) -> bytes:
-    return entry.key.encode("utf-8", "surrogateescape")
+    return key_bytes(entry.key)
 
 
 def _refuse(operation: str, key: str) -> NoReturn:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import ClassVar
 
+from dashboard.errors import lower_first
 from dashboard.storage.copying import Interrupted, copies_on_server, same_content
 from dashboard.storage.driver import (
     CopiesWithin,
@@ -111,7 +112,7 @@ class KeepsReplaced(ObservesChanges):
         except StorageError as error:
             raise StorageError(
                 error.kind,
-                f"What is there could not be kept, so it was not replaced: {_lower_first(error.reason)}",
+                f"What is there could not be kept, so it was not replaced: {lower_first(error.reason)}",
                 operation="keep",
                 subject=found.key,
                 remedy=error.remedy,
@@ -161,10 +162,6 @@ class KeepsReplaced(ObservesChanges):
 def kept_name(folder: str, key: str, number: int = 1) -> str:
     """The name under which the first or a later state of a key is kept."""
     return f"{folder}{key}" if number == 1 else f"{folder.removesuffix('/')}~{number}/{key}"
-
-
-def _lower_first(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
 
 
 def list_kept(raw: Driver, folder: str) -> Iterator[Entry]:

@@ -60,6 +60,9 @@ class ScheduledCopies:
         """Every schedule, in the order in which they were added."""
         with self._database.read() as session:
             rows = list(session.scalars(select(CopySchedule).order_by(CopySchedule.id)))
+        if not rows:
+            # The overview asks each time, and most consoles have none.
+            return ()
         newest = self._runs.newest([row.id for row in rows])
         good = self._runs.last_good([row.id for row in rows])
         return tuple(_info(row, newest.get(row.id), good.get(row.id)) for row in rows)

@@ -53,8 +53,8 @@ class _CountedBase(Wrapper):
 
     counter: RequestCounter
 
-    def _count(self, what: RequestClass, call: Callable[[], T]) -> T:
-        self.counter.add(what)
+    def _count(self, what: RequestClass, call: Callable[[], T], size: int = 0) -> T:
+        self.counter.add(what, 1, size)
         try:
             return call()
         except StorageError as error:
@@ -248,12 +248,7 @@ class Counted(_CountedBase):
 
     def read(self, key: str, *, if_version: str | None = None) -> Reading:
         """See ``Driver``."""
-        self.counter.add(RequestClass.READ)
-        try:
-            reading = self.inner.read(key, if_version=if_version)
-        except StorageError as error:
-            self.counter.fail(error)
-            raise
+        reading = self._count(RequestClass.READ, lambda: self.inner.read(key, if_version=if_version))
         return reading_class(type(reading))(reading, self.counter)
 
     def write(
@@ -276,21 +271,16 @@ class Counted(_CountedBase):
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
         """See ``Driver``."""
-        self.counter.add(RequestClass.WRITE, 1, len(data))
-        try:
-            return self.inner.put(key, data, attributes=attributes, create_only=create_only)
-        except StorageError as error:
-            self.counter.fail(error)
-            raise
+        inner = self.inner
+        return self._count(
+            RequestClass.WRITE,
+            lambda: inner.put(key, data, attributes=attributes, create_only=create_only),
+            len(data),
+        )
 
     def stat(self, key: str) -> ObjectInfo:
         """See ``Driver``."""
-        self.counter.add(RequestClass.READ)
-        try:
-            return self.inner.stat(key)
-        except StorageError as error:
-            self.counter.fail(error)
-            raise
+        return self._count(RequestClass.READ, lambda: self.inner.stat(key))
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``."""

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from types import TracebackType
-from typing import Self
 
 from dashboard.storage.driver import Reading, TellsParts, Writing
 from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import HasFile
 from dashboard.storage.types import Written
 from dashboard.storage.wrappers.common.content_view import without_md5
+from dashboard.storage.wrappers.common.streams import WrappedReading, WrappedWriting
 from dashboard.storage.wrappers.counted.request_counter import RequestClass, RequestCounter
 
 
-class MeasuredReading:
+class MeasuredReading(WrappedReading):
     """An open read whose bytes are counted."""
 
     def __init__(self, inner: Reading, counter: RequestCounter) -> None:
-        self._inner = inner
+        super().__init__(inner, inner.info)
         self._counter = counter
-        self.info = inner.info
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading``."""
@@ -45,15 +43,6 @@ class MeasuredReading:
             raise
         self._counter.add(RequestClass.READ, 0, len(data))
         return data
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
 
 
 class _File(MeasuredReading):
@@ -88,16 +77,15 @@ def reading_class(kind: type) -> type[MeasuredReading]:
     return _File if hasattr(kind, "fileno") and hasattr(kind, "check_unchanged") else MeasuredReading
 
 
-class CountedWriting:
+class CountedWriting(WrappedWriting):
     """An open write that is counted when it is committed."""
 
     def __init__(
         self, inner: Writing, counter: RequestCounter, written: Callable[[Written], Written]
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._counter = counter
         self._written = written
-        self.write = inner.write
 
     def without_md5(self) -> None:
         """See ``ProvesByParts``. No effect if the wrapped writes always have one."""
@@ -110,12 +98,3 @@ class CountedWriting:
         except StorageError as error:
             self._counter.fail(error)
             raise
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)

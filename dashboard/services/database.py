@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -66,12 +67,33 @@ class Database:
             prepare(engine)
         self._main_writer = writer(main)
         self._work_writer = writer(work)
+        self._together = threading.local()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """One consistent view of the main database."""
+        together = getattr(self._together, "session", None)
+        if together is not None:
+            with _translate_errors():
+                yield together
+            return
         with _translate_errors(), Session(self.main) as session:
             yield session
+
+    @contextmanager
+    def read_together(self) -> Iterator[None]:
+        """One view of each database for every read of this thread until the end, for what is put together
+        from many of them. Reads do not see what this thread writes meanwhile, so write nothing inside; and,
+        as in any other read, make no network calls. Reentrant."""
+        if getattr(self._together, "session", None) is not None:
+            yield
+            return
+        with _translate_errors(), Session(self.main) as session, self.work.connect() as connection:
+            self._together.session, self._together.connection = session, connection
+            try:
+                yield
+            finally:
+                self._together.session = self._together.connection = None
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -88,6 +110,11 @@ class Database:
     @contextmanager
     def work_read(self) -> Iterator[Connection]:
         """One consistent view of ``work.db``. Do not stream an export inside one: it holds up the WAL."""
+        together = getattr(self._together, "connection", None)
+        if together is not None:
+            with _translate_errors():
+                yield together
+            return
         with _translate_errors(), self.work.connect() as connection:
             yield connection
 

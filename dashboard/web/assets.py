@@ -11,11 +11,14 @@ import io
 import mimetypes
 import secrets
 import threading
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, abort, request, url_for
 from markupsafe import Markup
+
+from dashboard.web.context import found_out
 
 FINGERPRINT_LENGTH = 12
 MIN_COMPRESSED_BYTES = 1_000
@@ -88,7 +91,14 @@ def keep_forever(response: Response) -> None:
 
 def icon(name: str) -> Markup:
     """Return an icon of the sprite. It is hidden from screen readers: the text next to it says the same."""
-    sprite = url_for("static", filename="icons.svg")
+    found = found_out()
+    if "sprite" not in found:
+        found["sprite"] = url_for("static", filename="icons.svg")
+    return _icon(found["sprite"], name)
+
+
+@lru_cache(1_024)
+def _icon(sprite: str, name: str) -> Markup:
     return Markup(
         '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>'
     ).format(sprite, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app, request
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXTENSION = "stowage"
 API_DOCUMENT = "stowage.api"
 
+_FOUND = "stowage.found"
 API_PATHS = ("/api/", "/admin/storage/", "/admin/storage-service/", "/environment-variables")
 """Where programs are answered, always in JSON."""
 
@@ -49,11 +50,30 @@ def address() -> str:
     return request.remote_addr or ""
 
 
+def found_out() -> dict[str, Any]:
+    """Return what was found out about this request and its person, by the caller's names: pages ask for it
+    hundreds of times. Only inside a request."""
+    # Not in ``g``: that may be an application context's, in which several requests are made.
+    found: dict[str, Any] = request.environ.setdefault(_FOUND, {})
+    return found
+
+
+def forget_person() -> None:
+    """Find everything out again: somebody has just signed in or out."""
+    request.environ.pop(_FOUND, None)
+
+
 def can(permission: str) -> bool:
     """Return whether the user behind this request has a permission; False if nobody is signed in."""
-    if not current_user.is_authenticated:
-        return False
-    return actor().may(Permission(permission))
+    found = found_out()
+    if "may" not in found:
+        found["may"] = actor().may if current_user.is_authenticated else _nothing
+    may: Callable[[Permission], bool] = found["may"]
+    return may(Permission(permission))
+
+
+def _nothing(_permission: Permission) -> bool:
+    return False
 
 
 def for_api() -> bool:

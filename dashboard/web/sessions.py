@@ -19,7 +19,7 @@ from dashboard.services.people.sign_in_sessions import describe_device
 from dashboard.services.people.tokens import TokenHolder
 from dashboard.services.people.two_factor import CodeRequired
 from dashboard.storage.types import Secret
-from dashboard.web.context import address, for_api, services
+from dashboard.web.context import address, for_api, forget_person, services
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -154,6 +154,7 @@ def start_session(token: str) -> None:
         raise RuntimeError("a session that was just created cannot be resumed")
     _clear_browser_session()
     login_user(SignedInUser(token, info))
+    forget_person()
 
 
 def sign_out() -> None:
@@ -161,6 +162,7 @@ def sign_out() -> None:
     if current_user.is_authenticated:
         services().accounts.sign_out(current_user.token)
     logout_user()
+    forget_person()
     _clear_browser_session()
 
 

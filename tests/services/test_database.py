@@ -155,3 +155,44 @@ def test_the_instance_folder_is_closed_to_other_users(tmp_path: Path, before: in
     prepare_instance(Settings.from_env({}, instance=folder))
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+
+
+def test_what_is_read_together_is_one_view_of_each_database(database: Database) -> None:
+    with database.write() as session:
+        session.add(Setting(key="a", value="before"))
+    everyone = threading.Barrier(2)
+
+    def change() -> None:
+        everyone.wait()
+        with database.write() as session:
+            session.get_one(Setting, "a").value = "after"
+        everyone.wait()
+        with database.read() as session:
+            seen.append(session.get_one(Setting, "a").value)
+
+    seen: list[str | None] = []
+    other = threading.Thread(target=change)
+    other.start()
+    value = select(Setting.value).where(Setting.key == "a")
+    with database.read_together():
+        with database.read() as session:
+            assert session.scalar(value) == "before"
+        everyone.wait()
+        everyone.wait()
+        with database.read_together(), database.read() as session:
+            assert session.scalar(value) == "before", "a part of the page would contradict another"
+        with database.work_read() as first, database.work_read() as second:
+            assert first is second
+    other.join()
+    assert seen == ["after"], "another thread reads for itself"
+    with database.read() as session:
+        assert session.scalar(value) == "after"
+
+
+def test_reading_together_ends_with_its_error_and_says_what_the_database_said(database: Database) -> None:
+    with pytest.raises(StowageError), database.read_together(), database.work_read() as connection:
+        connection.exec_driver_sql("SELECT * FROM nothing_of_this_name")
+    with database.read() as session:
+        first = session
+    with database.read() as session:
+        assert session is not first

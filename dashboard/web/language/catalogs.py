@@ -11,7 +11,6 @@ import io
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 
@@ -24,6 +23,7 @@ SOURCE = "en"
 """The language that everything is written in: it needs no catalog."""
 _SCRIPTS = "static/"
 _reading = threading.Lock()
+_known: dict[str, LanguageCatalog] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,12 @@ class LanguageCatalog:
 def catalog(language: str) -> LanguageCatalog:
     """Return the translations into a language of ``settings.LANGUAGES``. Thread-safe; reads a file the first
     time."""
-    with _reading:
-        return _read(language)
+    if language not in _known:
+        with _reading:
+            _known.setdefault(language, _read(language))
+    return _known[language]
 
 
-@cache
 def _read(language: str) -> LanguageCatalog:
     if language == SOURCE:
         return LanguageCatalog(NullTranslations(), {}, "")

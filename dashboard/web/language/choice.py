@@ -11,20 +11,28 @@ from datetime import UTC, datetime, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo
 
-from flask import g, has_request_context, request
+from flask import has_request_context, request
 from flask_login import current_user
 
 from dashboard.services.people.preferences import NO_PREFERENCES, Preferences, Theme
 from dashboard.settings import LANGUAGES
-from dashboard.web.context import for_api, services
+from dashboard.web.context import for_api, found_out, services
 from dashboard.web.language.catalogs import SOURCE
-
-_KEPT = "stowage_language"
 
 
 def preferences() -> Preferences:
     """Return what the person behind this request has chosen; nothing if nobody is signed in."""
-    if not has_request_context() or not current_user or not current_user.is_authenticated:
+    if not has_request_context():
+        return NO_PREFERENCES
+    found = found_out()
+    if "preferences" not in found:
+        found["preferences"] = _preferences()
+    kept: Preferences = found["preferences"]
+    return kept
+
+
+def _preferences() -> Preferences:
+    if not current_user or not current_user.is_authenticated:
         return NO_PREFERENCES
     return getattr(current_user.info, "preferences", NO_PREFERENCES)
 
@@ -33,10 +41,10 @@ def language() -> str:
     """Return the code of the language of this request, such as ``de``."""
     if not has_request_context():
         return SOURCE
-    kept: str | None = g.get(_KEPT)
-    if kept is None:
-        kept = SOURCE if for_api() else _choose()
-        setattr(g, _KEPT, kept)
+    found = found_out()
+    if "language" not in found:
+        found["language"] = SOURCE if for_api() else _choose()
+    kept: str = found["language"]
     return kept
 
 
@@ -72,8 +80,12 @@ def zone() -> tzinfo | None:
     """Return the time zone of this request; None for the machine's own, which changes with the season."""
     if not has_request_context():
         return UTC
-    name = preferences().time_zone or services().settings.time_zone
-    return _named(name) if name else None
+    found = found_out()
+    if "zone" not in found:
+        name = preferences().time_zone or services().settings.time_zone
+        found["zone"] = _named(name) if name else None
+    kept: tzinfo | None = found["zone"]
+    return kept
 
 
 @cache

@@ -136,3 +136,30 @@ def test_the_list_of_time_zones_has_the_places_people_look_for() -> None:
     assert zones[0] == "UTC"
     assert {"Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland"} <= set(zones)
     assert list(zones[1:]) == sorted(zones[1:])
+
+
+def test_each_request_is_answered_in_its_own_language(console: WebConsole, admin: Browser) -> None:
+    with console.app.app_context():
+        # An application's context outlives a request: what was found out about one must not.
+        assert language_of(admin.get(PAGE, headers=GERMAN).text) == "de"
+        assert language_of(admin.get(PAGE).text) == "en"
+    admin.post(PAGE, language="de", time_zone="Asia/Tokyo", theme="")
+    assert language_of(admin.get(PAGE).text) == "de"
+    assert "JST" in admin.get("/audit").text
+    missing = admin.get("/nowhere")
+    assert (missing.status_code, language_of(missing.text)) == (404, "de")
+    outside = console.browser().get("/nowhere", headers=GERMAN)
+    assert language_of(outside.text) == "de"
+
+
+def test_who_has_just_signed_out_is_asked_what_a_stranger_is(console: WebConsole) -> None:
+    browser = console.browser()
+    browser.sign_in("otto")
+    person = Actor("otto", Role.OPERATOR, "web")
+    console.services.accounts.preferences.change(person, language="de")
+    try:
+        assert language_of(browser.get(PAGE).text) == "de"
+        browser.post("/sign-out")
+        assert language_of(browser.get("/sign-in").text) == "en"
+    finally:
+        console.services.accounts.preferences.change(person, language="")

@@ -40,17 +40,17 @@ class BackendPages(Page):
     endpoint_name = "backends"
     menu_item = MenuItem("Backends", "backends")
 
-    @route("/backends", Permission.VIEW)
+    @route("/backends", Permission.VIEW, read_together=True)
     def index(self) -> str:
         """All backends, and the fallback order."""
         return str(self.render("admin/backends.html", **_page()))
 
-    @route("/backends/live", Permission.VIEW)
+    @route("/backends/live", Permission.VIEW, read_together=True)
     def live(self) -> str:
         """The current table of backends."""
         return str(self.render("admin/backends_live.html", **_page()))
 
-    @route("/backend/<name>", Permission.VIEW)
+    @route("/backend/<name>", Permission.VIEW, read_together=True)
     def show(self, name: str) -> str:
         """One backend."""
         backend = services().backends.get(name)
@@ -71,7 +71,7 @@ class BackendPages(Page):
             )
         )
 
-    @route("/backend/<name>/live", Permission.VIEW)
+    @route("/backend/<name>/live", Permission.VIEW, read_together=True)
     def live_one(self, name: str) -> str:
         """The current status of one backend."""
         return str(self.render("admin/backends/detail_live.html", **_one(services().backends.get(name))))

@@ -32,12 +32,12 @@ class HealthPage(Page):
     endpoint_name = "health_page"
     menu_item = MenuItem("Health", "health")
 
-    @route("", Permission.VIEW)
+    @route("", Permission.VIEW, read_together=True)
     def index(self) -> str:
         """The page."""
         return str(self.render("admin/health/page.html", **_facts()))
 
-    @route("/live", Permission.VIEW)
+    @route("/live", Permission.VIEW, read_together=True)
     def live(self) -> str:
         """The part of the page that changes."""
         return str(self.render("admin/health/live.html", **_facts()))

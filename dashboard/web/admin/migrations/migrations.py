@@ -32,12 +32,12 @@ class MigrationPages(Page):
     endpoint_name = "migrations"
     menu_item = MenuItem("Migrations", "migrations")
 
-    @route("", Permission.VIEW)
+    @route("", Permission.VIEW, read_together=True)
     def index(self) -> str:
         """All migrations, newest first."""
         return self._list("admin/migrations/list.html")
 
-    @route("/live", Permission.VIEW)
+    @route("/live", Permission.VIEW, read_together=True)
     def live_list(self) -> str:
         """The current table of migrations."""
         before, wanted = _wanted()

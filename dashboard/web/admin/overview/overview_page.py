@@ -50,12 +50,12 @@ class Overview(Page):
     endpoint_name = "overview"
     menu_item = MenuItem("Overview", "overview")
 
-    @route("/", Permission.VIEW)
+    @route("/", Permission.VIEW, read_together=True)
     def index(self) -> str:
         """The page."""
         return self._render("admin/overview/page.html")
 
-    @route("/overview/live", Permission.VIEW)
+    @route("/overview/live", Permission.VIEW, read_together=True)
     def live(self) -> str:
         """The part of the page that changes."""
         return self._render("admin/overview/live.html")

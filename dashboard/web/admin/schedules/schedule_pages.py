@@ -67,12 +67,12 @@ class SchedulePages(Page):
     endpoint_name = "schedules"
     menu_parent = "Settings"
 
-    @route("", Permission.VIEW)
+    @route("", Permission.VIEW, read_together=True)
     def index(self) -> str:
         """Every recurring job and scheduled copy."""
         return str(self.render("admin/schedules/jobs.html", **_listed()))
 
-    @route("/live", Permission.VIEW)
+    @route("/live", Permission.VIEW, read_together=True)
     def live(self) -> str:
         """The tables, for the page that is open."""
         return str(self.render("admin/schedules/jobs_live.html", **_listed()))

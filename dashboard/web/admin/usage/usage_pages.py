@@ -51,7 +51,7 @@ class UsagePages(Page):
     menu_item = MenuItem("Usage", "usage")
     menu_permission = Permission.READ_FILES
 
-    @route("", Permission.READ_FILES)
+    @route("", Permission.READ_FILES, read_together=True)
     def index(self) -> str:
         """Everything at a glance."""
         room = services().usage
@@ -92,7 +92,7 @@ class UsagePages(Page):
         lines = list(room.reports.csv_lines(room.prices.table()))
         return attachment("".join(lines), "stowage-usage.csv", "text/csv; charset=utf-8")
 
-    @route("/duplicates", Permission.READ_FILES)
+    @route("/duplicates", Permission.READ_FILES, read_together=True)
     def duplicates(self) -> str:
         """Groups of files with the same content, those that waste most first."""
         offset = parse_integer(request.args, "after") or 0

@@ -1,0 +1,91 @@
+"""What a page costs does not grow with the console: as many statements with two backends as with a dozen, in
+one transaction of each database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from dashboard.services.backends.values import Draft
+from dashboard.services.permissions import Actor, Role
+from dashboard.web.admin.overview import overview_page
+from tests.web.conftest import Browser, WebConsole
+
+ACTOR = Actor("maria", Role.ADMIN, "web")
+PAGES = {
+    "/": 36,
+    "/overview/live": 34,
+    "/backend/first": 24,
+    "/backend/first/live": 20,
+    "/usage": 18,
+    "/health": 25,
+    "/backends": 18,
+    "/migrations": 12,
+    "/settings/schedules": 45,
+}
+"""Statements, at most: a few more than there are."""
+
+
+@contextmanager
+def statements(console: WebConsole) -> Iterator[list[str]]:
+    found: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        found.append(statement)
+
+    engines = (console.services.database.main, console.services.database.work)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
+
+
+def add(console: WebConsole, folder: Path, name: str) -> None:
+    (folder / name).mkdir()
+    console.services.backends.add(ACTOR, Draft(name, "local", {"root": str(folder / name)}, {}))
+    backend = console.services.backends.get(name)
+    console.services.status.record_count(backend.id, 3, 1_000, final=True)
+
+
+def cost(console: WebConsole, browser: Browser, path: str) -> tuple[int, int]:
+    """Statements, and transactions."""
+    browser.get(path)
+    with statements(console) as found:
+        assert browser.get(path).status_code == 200
+    begun = sum(each.startswith("BEGIN") for each in found)
+    return len(found) - begun, begun
+
+
+@pytest.fixture(scope="module")
+def few(console: WebConsole, admin: Browser, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """The statements of each page with two backends; then there are twelve."""
+    folder = tmp_path_factory.mktemp("folders")
+    add(console, folder, "first")
+    found = {path: cost(console, admin, path)[0] for path in PAGES}
+    for number in range(10):
+        add(console, folder, f"more-{number}")
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_takes_as_many_statements_whatever_there_is(
+    console: WebConsole, admin: Browser, few: dict[str, int], path: str
+) -> None:
+    counted, begun = cost(console, admin, path)
+    assert counted <= few[path] + 1, "something is asked for each backend"
+    assert counted <= PAGES[path]
+    assert begun <= 3, "the session of the person, and one view of each database"
+
+
+def test_a_card_is_made_once_for_each_backend(
+    console: WebConsole, admin: Browser, few: dict[str, int]
+) -> None:
+    assert admin.get("/").text.count('class="card bcard"') == min(12, overview_page.CARDS)

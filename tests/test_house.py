@@ -105,6 +105,7 @@ SMALL = {
     "storage/library/media_backend.py": "the calls of other programs' media storages",
     "storage/paths.py": "a name that drivers of other packages have written down",
     "storage/inspection/listing.py": "listings, for migrations, checks and counts alike",
+    "storage/net/memory_budget.py": "for all transfers of a process",
     "storage/purposes.py": "a name that programs have written down",
     "storage/wrappers/common/stored_powers.py": "for two wrappers that do not know each other",
     "storage/wrappers/common/content_view.py": "for two wrappers that do not know each other",

@@ -65,7 +65,7 @@ class Provenance:
 
     def _copy_is_marked(self, entry: Entry) -> bool:
         """Whether a copy of this object has a mark; copies made by the server have none."""
-        return self._marks_objects and not copies_on_server(self.source, self.destination, entry)
+        return self._marks_objects and not copies_on_server(self.source, self.destination, entry, marked=True)
 
     def _mark(self, key: str) -> str:
         named = key.encode("utf-8", "surrogatepass")

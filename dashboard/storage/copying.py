@@ -1,23 +1,31 @@
 """Copying one object between any two backends, and comparing two objects.
 
-An object is copied on the server if both ends allow it, in one request each way if it is small, otherwise as
-a bounded stream. All large transfers of a process share one memory budget, no matter who calls.
+An object is copied on the server if both ends allow it, otherwise in one request each way if it is small, or
+as a bounded stream. All large transfers of a process share one memory budget, no matter who calls.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL, CopiesWithin, Driver, ProvesByParts, Reading, stat_or_none
 from dashboard.storage.errors import Changed, Damaged, Exists, StorageError
+from dashboard.storage.net.memory_budget import MemoryBudget
 from dashboard.storage.net.resuming import resumable
-from dashboard.storage.proving import ETAG, ContentDigest, ReadCheck, UnprovenRead, has_integrity_protection
+from dashboard.storage.object_powers import CopiesListed
+from dashboard.storage.proving import (
+    ETAG,
+    MD5,
+    ContentDigest,
+    ReadCheck,
+    UnprovenRead,
+    has_integrity_protection,
+)
 from dashboard.storage.types import EMPTY, Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrapping import unwrap_transparent
 
@@ -26,13 +34,12 @@ Timed = Callable[[str], AbstractContextManager[None]]
 MakeCheck = Callable[[Reading], ReadCheck]
 
 SERVER_SIDE_MIN_BYTES = 1024 * 1024
-"""From this size on a copy on the server is faster than moving the bytes, which needs fewer requests."""
+"""From this size on a copy on the server is faster than moving the bytes even if it takes several
+requests."""
 MEMORY_BYTES = 128 * 1024 * 1024
 """Memory that all transfers of this process may use at once."""
 _STREAM_BYTES = 32 * 1024 * 1024
 """Memory that a stream uses: three parts of 8 MiB and what is being read."""
-_NEGLIGIBLE_BYTES = 64 * 1024
-"""Objects up to this size are not counted."""
 
 
 class Interrupted(Exception):
@@ -56,35 +63,7 @@ class Copied:
         return self.written.proven
 
 
-class _MemoryBudget:
-    """A number of bytes shared by threads."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._free = total
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def reserve(self, amount: int, stop: Stop) -> Iterator[None]:
-        """Wait until this many bytes are free; raises ``Interrupted`` if ``stop`` returns True meanwhile."""
-        if amount <= _NEGLIGIBLE_BYTES:
-            yield
-            return
-        amount = min(amount, self._total)
-        with self._changed:
-            while self._free < amount:
-                _check(stop)
-                self._changed.wait(0.1)
-            self._free -= amount
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += amount
-                self._changed.notify_all()
-
-
-_budget = _MemoryBudget(MEMORY_BYTES)
+_budget = MemoryBudget(MEMORY_BYTES)
 
 
 def copy_object(
@@ -104,7 +83,8 @@ def copy_object(
 ) -> Copied:
     """Copy the listed object to the key ``to``, with its attributes.
 
-    ``metadata`` is stored in addition to the object's own, unless the server copies by itself.
+    ``metadata`` is stored in addition to the object's own, unless the server copies by itself; small objects
+    are not copied by the server then.
     ``before_write`` is called right before the request that makes the object visible; if it raises, nothing
     is written.
 
@@ -137,7 +117,8 @@ def copy_object(
         before_write,
         timed,
     )
-    copied = job.copy_on_server() if copies_on_server(source, destination, entry) else None
+    on_server = copies_on_server(source, destination, entry, marked=bool(metadata))
+    copied = job.copy_on_server() if on_server else None
     if copied is None:
         try:
             copied = job.copy_through()
@@ -147,14 +128,15 @@ def copy_object(
     return replace(copied, written=_confirm_receipt(destination, copied.written, stop))
 
 
-def copies_on_server(source: Driver, destination: Driver, entry: Entry) -> bool:
-    """Whether this object will be copied by the server itself. No network call."""
-    large = entry.size >= SERVER_SIDE_MIN_BYTES
-    return (
-        large
-        and isinstance(destination, CopiesWithin)
-        and destination.can_copy_from(unwrap_transparent(source))
-    )
+def copies_on_server(source: Driver, destination: Driver, entry: Entry, *, marked: bool = False) -> bool:
+    """Whether this object will be copied by the server itself, if that is not refused. ``marked``: it is to
+    have metadata besides its own. No network call."""
+    if entry.size < SERVER_SIDE_MIN_BYTES:
+        # Worth it only if one request both copies and proves.
+        plain = entry.etag is not None and MD5.match(entry.etag)
+        if marked or not plain or not isinstance(destination, CopiesListed):
+            return False
+    return isinstance(destination, CopiesWithin) and destination.can_copy_from(unwrap_transparent(source))
 
 
 def read_back(driver: Driver, key: str, *, stop: Stop, if_version: str | None = None) -> str:
@@ -249,14 +231,19 @@ class _Job:
             return None
         if self.need_md5 and not (entry.etag and len(entry.etag) == 32):
             return None
-        if self.create_only and stat_or_none(self.destination, self.to) is not None:
+        listed = isinstance(destination, CopiesListed)
+        if self.create_only and not listed and stat_or_none(self.destination, self.to) is not None:
             raise Exists(self.to)
         self.before_write()
         try:
             with self.timed("writing"):
-                written = destination.copy_from(source, entry.key, self.to, if_version=entry.etag)
+                if isinstance(destination, CopiesListed):
+                    written = destination.copy_listed(source, entry, self.to, create_only=self.create_only)
+                else:
+                    written = destination.copy_from(source, entry.key, self.to, if_version=entry.etag)
         except StorageError as error:
-            if error.kind is not Kind.UNSUPPORTED:
+            # A key may be allowed to read and to write, but not to copy.
+            if error.kind not in (Kind.UNSUPPORTED, Kind.DENIED):
                 raise
             return None
         if written.size != entry.size:
@@ -293,7 +280,7 @@ class _Job:
 
     def _copy_small(self, make_check: MakeCheck) -> Copied:
         """Copy in one request each way."""
-        with _budget.reserve(3 * self.entry.size, self.stop):
+        with _budget.reserve(3 * self.entry.size, self._check):
             with self.timed("reading"), self._open_source() as reading:
                 check = make_check(reading)
                 data = reading.read_all()
@@ -312,7 +299,7 @@ class _Job:
     def _copy_stream(self, make_check: MakeCheck) -> Copied:
         """Copy chunk by chunk."""
         with (
-            _budget.reserve(_STREAM_BYTES, self.stop),
+            _budget.reserve(_STREAM_BYTES, self._check),
             resumable(self.source, self._open_source()) as reading,
         ):
             info = reading.info
@@ -350,6 +337,9 @@ class _Job:
             yield chunk
             with self.timed("reading"):
                 chunk = next(chunks, None)
+
+    def _check(self) -> None:
+        _check(self.stop)
 
     def _attributes(self, info: ObjectInfo) -> Attributes:
         given = info.attributes

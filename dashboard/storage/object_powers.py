@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from dashboard.storage.driver import Reading
+from dashboard.storage.driver import Driver, Reading
 from dashboard.storage.errors import StorageError
-from dashboard.storage.types import Attributes, ObjectInfo, Written
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,22 @@ class DeletesMany(Protocol):
         """Delete these objects; returns the keys that still exist, each with its error. Missing objects count
         as deleted. Raises only if nothing more can be done, for example with wrong credentials. Idempotent,
         not atomic."""
+        ...
+
+
+@runtime_checkable
+class CopiesListed(Protocol):
+    """Has ``CopiesWithin``, and can copy an object as it was listed, mostly in one request: nothing is asked
+    about it before or afterwards."""
+
+    def copy_listed(self, source: Driver, entry: Entry, to: str, *, create_only: bool = False) -> Written:
+        """Copy the listed object on the server, with all attributes; the source is one that
+        ``can_copy_from`` accepts. The receipt's MD5 is empty unless the response proves it.
+
+        Raises ``Changed`` if the source has another ETag than in the listing. ``create_only`` raises
+        ``Exists`` and is atomic where the server can make it so. Raises ``Unsupported`` if moving the bytes
+        is better. Idempotent without ``create_only``.
+        """
         ...
 
 

@@ -16,6 +16,7 @@ from itertools import repeat
 from dashboard.storage.driver import Connects, Driver, Reading, ServesFolders, TellsParts
 from dashboard.storage.wrapping import Wrapper
 
+MD5 = re.compile(r"[0-9a-f]{32}\Z")
 ETAG = re.compile(r"(?P<md5>[0-9a-f]{32})(-(?P<parts>[0-9]{1,5}))?\Z")
 _MIB = 1024 * 1024
 _USUAL_PARTS = tuple(n * _MIB for n in (5, 8, 10, 15, 16, 25, 32, 50, 64, 100, 128, 256, 512))

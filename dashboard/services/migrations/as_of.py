@@ -38,6 +38,7 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.object_powers import (
+    CopiesListed,
     DeletesMany,
     HasTiers,
     HasTrash,
@@ -86,7 +87,9 @@ class AsOf(Wrapper):
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
             **dict.fromkeys((ChecksSettings, HasTiers, HoldsTags, KeepsFolders, KeepsVersions, Links), _NOW),
-            **dict.fromkeys((CopiesWithin, CreatesBuckets, DeletesMany, DeletesUnchanged, HasTrash), _WRITES),
+            **dict.fromkeys(
+                (CopiesListed, CopiesWithin, CreatesBuckets, DeletesMany, DeletesUnchanged, HasTrash), _WRITES
+            ),
             **dict.fromkeys((KeepsUnfinished, LooksBeforeCreating, MovesWithin, SetsAttributes), _WRITES),
             **dict.fromkeys((SetsVisibility, SignsParts, SignsUploads), _WRITES),
         }

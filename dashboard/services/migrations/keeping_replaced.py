@@ -139,7 +139,7 @@ class KeepsReplaced(ObservesChanges):
         # Only this run writes to its folder, so a name that is free stays free. Not with copy_object: the
         # caller may hold the memory that it would wait for.
         with self._turns:
-            if copies_on_server(self._raw, self._raw, entry):
+            if copies_on_server(self._raw, self._raw, entry, marked=True):
                 assert isinstance(self._raw, CopiesWithin)
                 self._raw.copy_from(self._raw, entry.key, name, if_version=found.version)
             else:

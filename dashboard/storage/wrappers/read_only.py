@@ -24,6 +24,7 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.powers import ChecksSettings, Finding, KeepsUnfinished
 from dashboard.storage.object_powers import (
+    CopiesListed,
     DeletesMany,
     HasTiers,
     HasTrash,
@@ -154,6 +155,7 @@ class ReadOnly(Wrapper):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            CopiesListed: "A copy on the server would be a write.",
             CopiesWithin: "A copy on the server would be a write.",
             LooksBeforeCreating: "It would create something.",
             DeletesMany: "Nothing is deleted.",

@@ -25,11 +25,12 @@ from dashboard.storage.drivers.s3.deleting import S3BatchDeleteMixin
 from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext
 from dashboard.storage.drivers.s3.key_rules import check_key
 from dashboard.storage.drivers.s3.objects import Objects, S3Reading
+from dashboard.storage.drivers.s3.server_copy import Bucket, ServerCopy
 from dashboard.storage.drivers.s3.signed_uploads import S3SignedUploadsMixin, refuse_with_sse_c
 from dashboard.storage.drivers.s3.tags import S3TagsMixin
 from dashboard.storage.drivers.s3.upload import MultipartClient, S3Writing, UploadTarget
 from dashboard.storage.drivers.s3.versions import S3VersionsMixin
-from dashboard.storage.errors import ContainerMissing, OtherKey, StorageError, Unsupported
+from dashboard.storage.errors import Changed, ContainerMissing, OtherKey, StorageError, Unsupported
 from dashboard.storage.inspection.powers import FolderListing
 from dashboard.storage.net.http_client import IDLE_SECONDS, Response
 from dashboard.storage.net.ranges import read_part
@@ -55,6 +56,8 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         self._senders = UploadThreads("s3-part")
         self._objects = Objects(config, self._client, self._multipart)
         self._creates = ConditionalCreate()
+        here = Bucket(self._client, self._objects)
+        self._copies = ServerCopy(here, self._multipart, self._senders, self._commit_guard)
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
@@ -181,30 +184,20 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         return isinstance(source, S3Driver) and source._config.copy_scope == self._config.copy_scope
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """See ``CopiesWithin``. ``Unsupported`` above 5 GiB, and the caller streams.
-        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
-        if not isinstance(source, S3Driver) or not self.can_copy_from(source):
-            raise Unsupported("copy", "The two backends do not share a server and credentials.")
+        """See ``CopiesWithin``. Above 5 GiB in the parts of the source, or ``Unsupported``, and the caller
+        streams."""
+        self._require_same_server(source)
+        info = source.stat(key)
+        if if_version is not None and info.version != if_version:
+            raise Changed(key, operation="copy")
+        return self.copy_listed(source, Entry(key, info.size, info.modified, info.etag), to)
+
+    def copy_listed(self, source: Driver, entry: Entry, to: str, *, create_only: bool = False) -> Written:
+        """See ``CopiesListed``. ``create_only`` is atomic if the server supports If-None-Match with copies,
+        which the first such copy detects. On other servers the copy is preceded by a check."""
+        other = self._require_same_server(source)
         self.check_key(to)
-        version = if_version or source._objects.head(key).info.etag or ""
-        headers = source._config.copy_source_headers(key, etag=version) | self._config.write_headers()
-        context = self._client.context("copy", key)
-        with source._objects.diagnose_errors(key, context):
-            self._objects.copy(to, headers, context)
-        after = self._objects.head(to)
-        etag = after.info.etag
-        comparable = not after.etag_is_opaque and etag is not None and ("-" in etag) == ("-" in version)
-        if comparable and etag != version:
-            # The source's ETag may not be an MD5, which only the source's headers show.
-            comparable = not source._objects.head(key).etag_is_opaque
-        return Written(
-            key=to,
-            size=after.info.size,
-            md5=after.info.md5 or "",
-            etag=etag,
-            expected_checksum=version,
-            stored_checksum=etag if comparable else None,
-        )
+        return self._copies.copy(Bucket(other._client, other._objects), entry, to, create_only=create_only)
 
     # ReadsInParallel
 
@@ -325,6 +318,11 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         return f"“{entry.key}” can be read{' with your own key' if self._config.customer_key else ''}."
 
     # Helpers
+
+    def _require_same_server(self, source: Driver) -> S3Driver:
+        if not isinstance(source, S3Driver) or not self.can_copy_from(source):
+            raise Unsupported("copy", "The two backends do not share a server and credentials.")
+        return source
 
     def _before_upload(self, key: str) -> None:
         self._objects.require_encryption(key)

@@ -6,9 +6,9 @@ keys are looked up in the listing after a write.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 
@@ -32,7 +32,7 @@ from dashboard.storage.drivers.s3.key_rules import (
     to_headers,
 )
 from dashboard.storage.drivers.s3.sse_c import CustomerKey
-from dashboard.storage.drivers.s3.upload import SSE_C_HEADER, Head, MultipartClient
+from dashboard.storage.drivers.s3.upload import COPY_SECONDS, MD5, SSE_C_HEADER, Head, MultipartClient
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
 from dashboard.storage.net.http1 import StreamingResponse
 from dashboard.storage.net.http_client import Response, ResponseBody
@@ -40,9 +40,6 @@ from dashboard.storage.net.ranges import range_from_response, range_header
 from dashboard.storage.net.retries import retry
 from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
 
-COPY_SECONDS = 900.0
-"""The server may send nothing until the copy is complete."""
-_MD5 = re.compile(r"[0-9a-f]{32}\Z")
 _UNEXPLAINED = frozenset({Kind.DENIED, Kind.UNSUPPORTED})
 
 
@@ -53,6 +50,14 @@ class S3Reading(CheckedReading):
         super().__init__(info, body.chunks(), body.close)
         self.part_size = part_size
         """See ``TellsParts``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyResponse:
+    """What a server says of a copy. ``etag_is_opaque`` as in ``Head``."""
+
+    etag: str | None
+    etag_is_opaque: bool
 
 
 class Objects:
@@ -123,15 +128,23 @@ class Objects:
         context = self._client.context("read", key)
         return retry(lambda: self._read(key, None, context, {"versionId": version}), ATTEMPTS)
 
-    def copy(self, to: str, headers: Mapping[str, str], context: ErrorContext) -> None:
+    def copy(
+        self, to: str, headers: Mapping[str, str], context: ErrorContext, *, attempts: int = ATTEMPTS
+    ) -> CopyResponse:
         """Copy the object that the headers name on the server, to a key of this bucket.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
         self.require_encryption(to)
         with self.verify_stored_name(to):
             response = self._client.send(
-                "PUT", context, key=self._config.prefix + to, headers=headers, idle=COPY_SECONDS
+                "PUT",
+                context,
+                key=self._config.prefix + to,
+                headers=headers,
+                attempts=attempts,
+                idle=COPY_SECONDS,
             )
-            _check_copy(response, context)
+            etag = _copy_etag(response, context)
+        return CopyResponse(etag, self._is_opaque(response.headers))
 
     def _read(
         self, key: str, if_version: str | None, context: ErrorContext, query: Mapping[str, str] = EMPTY
@@ -177,11 +190,7 @@ class Objects:
             modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
         except (KeyError, ValueError) as error:
             raise ERRORS.transport_error("unreadable", context) from error
-        etag_is_opaque = (
-            headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
-            or SSE_C_HEADER in headers
-            or not self._config.etags_are_md5
-        )
+        etag_is_opaque = self._is_opaque(headers)
         info = ObjectInfo(
             key=key,
             size=size,
@@ -192,7 +201,24 @@ class Objects:
             attributes=from_headers(headers),
         )
         # The server omits the header for the standard class.
-        return Head(info, etag_is_opaque, headers.get("x-amz-storage-class") or "STANDARD")
+        return Head(
+            info,
+            etag_is_opaque,
+            headers.get("x-amz-storage-class") or "STANDARD",
+            headers.get("x-amz-tagging-count", "0") != "0",
+        )
+
+    def _is_opaque(self, headers: Mapping[str, str]) -> bool:
+        """Whether, due to encryption, the ETag of a response says nothing of the content."""
+        return (
+            headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+            or SSE_C_HEADER in headers
+            or not self._config.etags_are_md5
+        )
+
+    def part_size(self, info: ObjectInfo, number: int) -> int | None:
+        """See ``TellsParts``: the size of a part of the object that ``info`` describes."""
+        return self._part_size(info, EMPTY, number)
 
     def _part_size(self, info: ObjectInfo, query: Mapping[str, str], number: int) -> int | None:
         """Return the size of one part of a multipart object, or None if the server does not report it or
@@ -304,13 +330,18 @@ class Objects:
         return Written(key, size, md5, etag, expected_checksum=md5, stored_checksum=stored)
 
     def _md5_from_etag(self, etag: str | None) -> str | None:
-        return etag if etag and self._config.etags_are_md5 and _MD5.match(etag) else None
+        return etag if etag and self._config.etags_are_md5 and MD5.match(etag) else None
 
 
-def _check_copy(response: Response, context: ErrorContext) -> None:
-    """Raise the error of a copy that failed after the server had sent status 200."""
-    if parse_document(response.body, context).tag == "Error":
+def _copy_etag(response: Response, context: ErrorContext) -> str | None:
+    """Return the ETag of a copy, or raise the error of one that failed after the server had sent status
+    200."""
+    document = parse_document(response.body, context)
+    if document.tag == "Error":
         raise translate(parse_failure(500, response.body), context)
+    if document.tag != "CopyObjectResult":
+        raise ERRORS.transport_error("unreadable", context)
+    return strip_quotes(document.findtext("ETag"))
 
 
 def _response_body(response: StreamingResponse, context: ErrorContext) -> ResponseBody:

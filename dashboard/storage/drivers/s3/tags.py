@@ -42,13 +42,7 @@ class S3TagsMixin:
     def tags(self, key: str) -> Mapping[str, str]:
         """See ``HoldsTags``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html"""
-        context = self._client.context("tags", key)
-        try:
-            response = self._client.send("GET", context, key=self._config.prefix + key, query={"tagging": ""})
-        except NotConfigured:
-            return {}
-        root = parse_document(response.body, context)
-        return {each.findtext("Key") or "": each.findtext("Value") or "" for each in root.iter("Tag")}
+        return read_tags(self._client, key)
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """See ``HoldsTags``: at most 10 tags, with names of 128 and values of 256 characters.
@@ -110,6 +104,17 @@ class S3TagsMixin:
             if visibility(self._client, key, self._config.prefix + key) is Visibility.PUBLIC:
                 headers["x-amz-acl"] = _CANNED[Visibility.PUBLIC]
         self._objects.copy(key, headers, self._client.context("attributes", key))
+
+
+def read_tags(client: S3Client, key: str) -> Mapping[str, str]:
+    """Return the tags of an object; ``key`` without the prefix. Raises ``NotFound``."""
+    context = client.context("tags", key)
+    try:
+        response = client.send("GET", context, key=client.config.prefix + key, query={"tagging": ""})
+    except NotConfigured:
+        return {}
+    root = parse_document(response.body, context)
+    return {each.findtext("Key") or "": each.findtext("Value") or "" for each in root.iter("Tag")}
 
 
 def _check(tags: Mapping[str, str]) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -25,9 +26,12 @@ from dashboard.storage.drivers.s3.client import S3Client, parse_document, parse_
 from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext, translate
 from dashboard.storage.drivers.s3.key_rules import to_headers
 from dashboard.storage.errors import Damaged, StorageError, Unsupported
-from dashboard.storage.types import Attributes, ObjectInfo, Written
+from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
 
 MAX_PARTS = 10_000
+MD5 = re.compile(r"[0-9a-f]{32}\Z")
+COPY_SECONDS = 900.0
+"""The server may send nothing until a copy is complete."""
 SSE_C_HEADER = "x-amz-server-side-encryption-customer-algorithm"
 """The response header of a server that used the customer's key."""
 
@@ -47,9 +51,15 @@ class MultipartClient:
     def __init__(self, client: S3Client) -> None:
         self._client = client
 
-    def create(self, context: ErrorContext, full_key: str, attributes: Attributes | None) -> str:
-        """Create an upload and return its id."""
-        headers = {**to_headers(attributes), **self._client.config.write_headers()}
+    def create(
+        self,
+        context: ErrorContext,
+        full_key: str,
+        attributes: Attributes | None,
+        more: Mapping[str, str] = EMPTY,
+    ) -> str:
+        """Create an upload and return its id. ``more``: further headers."""
+        headers = {**to_headers(attributes), **self._client.config.write_headers(), **more}
         response = self._client.send("POST", context, key=full_key, query={"uploads": ""}, headers=headers)
         upload_id: str | None = parse_document(response.body, context).findtext("UploadId")
         if not upload_id:
@@ -116,6 +126,33 @@ class MultipartClient:
             )
         return Part(number, etag, md5.digest())
 
+    def copy_part(
+        self,
+        context: ErrorContext,
+        full_key: str,
+        upload_id: str,
+        number: int,
+        headers: Mapping[str, str],
+    ) -> Part:
+        """Make bytes of an object, which the headers name, a part. Raises ``Unsupported`` if the response has
+        no MD5 of the part."""
+        response = self._client.send(
+            "PUT",
+            context,
+            key=full_key,
+            query={"partNumber": str(number), "uploadId": upload_id},
+            headers=headers,
+            idle=COPY_SECONDS,
+        )
+        document = parse_document(response.body, context)
+        if document.tag == "Error":
+            raise translate(parse_failure(500, response.body), context)
+        etag = strip_quotes(document.findtext("ETag")) or ""
+        encrypted = response.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+        if encrypted or not MD5.match(etag):
+            raise Unsupported("copy", f"{self._client.server.host} does not tell the checksum of a part.")
+        return Part(number, etag, bytes.fromhex(etag))
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -124,6 +161,7 @@ class Head:
     info: ObjectInfo
     etag_is_opaque: bool
     storage_class: str
+    has_tags: bool
 
 
 @dataclass(frozen=True, slots=True)

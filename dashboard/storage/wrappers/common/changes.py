@@ -9,6 +9,7 @@ from types import MappingProxyType
 from dashboard.storage.driver import CopiesWithin, DeletesUnchanged, Driver, Reading, Writing
 from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import (
+    CopiesListed,
     DeletesMany,
     HasTrash,
     KeepsVersions,
@@ -16,7 +17,7 @@ from dashboard.storage.object_powers import (
     SetsAttributes,
     Version,
 )
-from dashboard.storage.types import Attributes, Written
+from dashboard.storage.types import Attributes, Entry, Written
 from dashboard.storage.wrappers.common.content_view import without_md5
 from dashboard.storage.wrappers.common.streams import WrappedWriting
 from dashboard.storage.wrapping import Wrapper, unwrap_transparent
@@ -85,6 +86,16 @@ class _Copies(ObservesChanges):
         assert isinstance(self.inner, CopiesWithin)
         with self.changing(to):
             return self.inner.copy_from(unwrap_transparent(source), key, to, if_version=if_version)
+
+
+class _CopiesListed(ObservesChanges):
+    """``CopiesListed`` with ``changing``."""
+
+    def copy_listed(self, source: Driver, entry: Entry, to: str, *, create_only: bool = False) -> Written:
+        """See ``CopiesListed``."""
+        assert isinstance(self.inner, CopiesListed)
+        with self.changing(to):
+            return self.inner.copy_listed(unwrap_transparent(source), entry, to, create_only=create_only)
 
 
 class _DeletesMany(ObservesChanges):
@@ -183,6 +194,7 @@ class ObservesRestore(ForwardsVersions, ObservesChanges):
 
 CHANGE_POWERS: Mapping[type, type] = MappingProxyType(
     {
+        CopiesListed: _CopiesListed,
         CopiesWithin: _Copies,
         DeletesMany: _DeletesMany,
         DeletesUnchanged: _DeletesUnchanged,

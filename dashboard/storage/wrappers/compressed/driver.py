@@ -32,6 +32,7 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import Changed, Damaged, NotFound, Unsupported
 from dashboard.storage.net.ranges import check_range, slice_chunks
 from dashboard.storage.object_powers import (
+    CopiesListed,
     DeletesMany,
     HasTiers,
     HoldsTags,
@@ -181,6 +182,7 @@ class Compressed(_CompressedBase):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            CopiesListed: "A listing has the checksums of the compressed bytes.",
             MovesWithin: "What is compressed depends on the key.",
             KeepsVersions: "Older versions would be returned compressed.",
             ReadsInParallel: "A compressed object is decompressed from its beginning.",

@@ -28,6 +28,7 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.powers import KeepsUnfinished, ListsFolders
 from dashboard.storage.object_powers import (
+    CopiesListed,
     DeletesMany,
     HasTiers,
     HasTrash,
@@ -94,6 +95,19 @@ class _Copies(_CountedBase):
         assert isinstance(inner, CopiesWithin)
         below = unwrap_transparent(source)
         return self._count(RequestClass.WRITE, lambda: inner.copy_from(below, key, to, if_version=if_version))
+
+
+class _CopiesListed(_CountedBase):
+    """``CopiesListed``: the same."""
+
+    def copy_listed(self, source: Driver, entry: Entry, to: str, *, create_only: bool = False) -> Written:
+        """See ``CopiesListed``."""
+        inner = self.inner
+        assert isinstance(inner, CopiesListed)
+        below = unwrap_transparent(source)
+        return self._count(
+            RequestClass.WRITE, lambda: inner.copy_listed(below, entry, to, create_only=create_only)
+        )
 
 
 class _Ranges(_CountedBase):
@@ -218,6 +232,7 @@ class Counted(_CountedBase):
     forwards = CONTAINER_POWERS | {Links, ReadsInParallel, SignsParts, SignsUploads}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
+            CopiesListed: _CopiesListed,
             CopiesWithin: _Copies,
             DeletesMany: _DeletesMany,
             DeletesUnchanged: _each(DeletesUnchanged, delete_unchanged=RequestClass.DELETE),

@@ -30,6 +30,7 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import Changed, Damaged, StorageError
 from dashboard.storage.net.ranges import check_range
 from dashboard.storage.object_powers import (
+    CopiesListed,
     DeletesMany,
     HasTiers,
     HoldsTags,
@@ -304,6 +305,7 @@ class Encrypted(_EncryptedBase):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            CopiesListed: "A listing has the checksums of the encrypted bytes.",
             MovesWithin: "An object is encrypted for its key.",
             ReadsInParallel: "Every part would request the size and the header again.",
             KeepsVersions: "Older versions would be returned encrypted.",

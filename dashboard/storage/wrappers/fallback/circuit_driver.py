@@ -22,6 +22,7 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import (
+    CopiesListed,
     DeletesMany,
     HasTiers,
     HasTrash,
@@ -101,6 +102,7 @@ class BehindCircuitBreaker(_CircuitBase):
 
     transparent = True
     forwards = CONTAINER_POWERS | {
+        CopiesListed,
         CopiesWithin,
         DeletesUnchanged,
         HasTiers,

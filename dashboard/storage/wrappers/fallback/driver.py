@@ -34,6 +34,7 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, StorageError
 from dashboard.storage.naming import UniqueKey
 from dashboard.storage.object_powers import (
+    CopiesListed,
     DeletesMany,
     HasTiers,
     HasTrash,
@@ -80,6 +81,7 @@ class Fallback(FallbackBase):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            CopiesListed: "The source may be waiting in another backend.",
             CopiesWithin: "The source may be waiting in another backend.",
             DeletesUnchanged: "The object may be waiting in another backend.",
             MovesWithin: "The object may be waiting in another backend.",

@@ -1,0 +1,40 @@
+"""The memory that transfers may use together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+NEGLIGIBLE_BYTES = 64 * 1024
+"""Transfers of up to this many bytes are not counted."""
+_CHECK_SECONDS = 0.1
+
+
+class MemoryBudget:
+    """A number of bytes shared by threads."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._free = total
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserve(self, amount: int, check: Callable[[], None]) -> Iterator[None]:
+        """Wait until this many bytes are free, calling ``check`` meanwhile, which may raise to give up. More
+        than there are in all counts as all of them."""
+        if amount <= NEGLIGIBLE_BYTES:
+            yield
+            return
+        amount = min(amount, self._total)
+        with self._changed:
+            while self._free < amount:
+                check()
+                self._changed.wait(_CHECK_SECONDS)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()

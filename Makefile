@@ -77,9 +77,9 @@ storage-link storage-backup:  ## stowage storage link and backup (TO=path)
 	@$(ENSURE) requirements.lock
 	@$(PY) -m dashboard storage $(@:storage-%=%) "$(TO)"
 
-bench:  ## measure copying against rclone and s5cmd on the same server
+bench:  ## measure copying against rclone and s5cmd, near, 20 ms away and over TLS (BENCH="--only small,20ms")
 	@$(ENSURE) requirements-dev.lock
-	@exec $(PY) -m bench
+	@exec $(PY) -m bench $(BENCH)
 
 bench-storage:  ## measure every driver against its vendor's SDK (BENCH="--driver s3 --rounds 5")
 	@$(ENSURE) requirements-dev.lock

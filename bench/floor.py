@@ -71,6 +71,7 @@ def _described(place: Location) -> Mapping[str, str]:
         "region": REGION,
         "access_key_id": place.identity.access_key,
         "secret_access_key": place.identity.secret_key,
+        "ca_certificate": place.authority.read_text() if place.authority else "",
     }
 
 

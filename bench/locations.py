@@ -23,15 +23,18 @@ class Folder:
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket, reached through one endpoint with one key pair."""
+    """A bucket, reached through one endpoint with one key pair. ``authority``: the file of the certificate to
+    trust there. ``direct``: the endpoint with nothing in between."""
 
     name: str
     endpoint: str
     identity: KeyPair
+    authority: Path | None
+    direct: str
 
     def s3(self) -> Any:
         """A client that is none of the peers."""
-        return client(self.endpoint, self.identity)
+        return client(self.direct, self.identity)
 
     def contents(self) -> dict[str, int]:
         """Key to size of every object."""

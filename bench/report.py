@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from bench.corpus import Corpus
+from bench.network.links import LINKS
 from bench.session import ROUTES, Result
 from bench.tools import Tool
 
@@ -31,6 +32,7 @@ class Line:
 
     corpus: str
     route: str
+    link: str
     tool: str
     rounds: int
     fastest: float
@@ -50,15 +52,16 @@ class Line:
 
 def summarise(results: Sequence[Result]) -> list[Line]:
     """One line for each case and tool, in the order they ran first."""
-    groups: dict[tuple[str, str, str], list[Result]] = {}
+    groups: dict[tuple[str, str, str, str], list[Result]] = {}
     for result in results:
-        groups.setdefault((result.corpus, result.route, result.tool), []).append(result)
-    order = {key: place for place, key in enumerate(dict.fromkeys(key[:2] for key in groups))}
+        groups.setdefault((result.corpus, result.route, result.link, result.tool), []).append(result)
+    order = {key: place for place, key in enumerate(dict.fromkeys(key[:3] for key in groups))}
     lines = []
-    for corpus, route, tool in sorted(groups, key=lambda key: order[key[:2]]):
-        reference = groups.get((corpus, route, REFERENCE))
-        floor = groups.get((corpus, route, FLOOR))
-        lines.append(_line(groups[corpus, route, tool], reference, floor))
+    for *case, tool in sorted(groups, key=lambda key: order[key[:3]]):
+        corpus, route, link = case
+        reference = groups.get((corpus, route, link, REFERENCE))
+        floor = groups.get((corpus, route, link, FLOOR))
+        lines.append(_line(groups[corpus, route, link, tool], reference, floor))
     return lines
 
 
@@ -68,6 +71,7 @@ def _line(runs: Sequence[Result], reference: Sequence[Result] | None, floor: Seq
     return Line(
         corpus=runs[0].corpus,
         route=runs[0].route,
+        link=runs[0].link,
         tool=runs[0].tool,
         rounds=len(runs),
         fastest=min(walls),
@@ -97,15 +101,23 @@ def machine() -> str:
     return f"{psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}"
 
 
-def markdown(lines: Sequence[Line], corpora: Sequence[Corpus], tools: Sequence[Tool], at: str) -> str:
+def markdown(
+    lines: Sequence[Line],
+    corpora: Sequence[Corpus],
+    tools: Sequence[Tool],
+    at: str,
+    notes: Sequence[str] = (),
+) -> str:
     """The tables with everything needed to read them."""
     sizes = {corpus.name: corpus for corpus in corpora}
     text = [f"# Stowage, rclone and s5cmd, {at}", "", f"{machine()}, shared by client and server. ", ""]
     text += [f"- **{tool.name}** ({tool.version()}): {tool.note}" for tool in tools]
+    text += [f"- {note}" for note in notes]
     text += ["", _LEGEND, ""]
-    for corpus, route in dict.fromkeys((line.corpus, line.route) for line in lines):
-        text += [f"## {sizes[corpus].label}: {ROUTES[route]}", "", *_HEAD]
-        rows = [line for line in lines if (line.corpus, line.route) == (corpus, route)]
+    for case in dict.fromkeys((line.corpus, line.route, line.link) for line in lines):
+        corpus, route, link = case
+        text += [f"## {sizes[corpus].label}: {ROUTES[route]}, {LINKS[link]}", "", *_HEAD]
+        rows = [line for line in lines if (line.corpus, line.route, line.link) == case]
         text += [_row(line, sizes[corpus]) for line in rows]
         text.append("")
     return "\n".join(text)

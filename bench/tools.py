@@ -60,6 +60,12 @@ def environment(**extra: str) -> dict[str, str]:
     return {**kept, **extra}
 
 
+def _trust(*places: Location) -> dict[str, str]:
+    """What makes a program in Go trust the certificate of these places."""
+    files = [str(each.authority) for each in places if isinstance(each, Bucket) and each.authority]
+    return {"SSL_CERT_FILE": files[0]} if files else {}
+
+
 def _output(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     return done.stdout.strip().splitlines()[0]
@@ -97,7 +103,7 @@ class Rclone:
         return True
 
     def prepare(self, source: Location, destination: Location, folder: Path) -> Run:
-        env = environment(HOME=str(folder))
+        env = environment(HOME=str(folder), **_trust(source, destination))
         if isinstance(source, Bucket):
             env |= self._remote("ONE", source)
         # Only within one remote does rclone copy on the server without being asked.
@@ -154,6 +160,7 @@ class S5cmd:
             AWS_SECRET_ACCESS_KEY=bucket.identity.secret_key,
             AWS_REGION=REGION,
             S3_ENDPOINT_URL=bucket.endpoint,
+            **_trust(bucket),
         )
         origin = f"{source.path}/" if isinstance(source, Folder) else f"s3://{source.name}/*"
         target = f"{destination.path}/" if isinstance(destination, Folder) else f"s3://{destination.name}/"
@@ -221,6 +228,8 @@ class Stowage:
             return
         options = {"endpoint": place.endpoint, "bucket": place.name, "region": REGION}
         options["access_key_id"] = place.identity.access_key
+        if place.authority:
+            options["ca_certificate"] = place.authority.read_text()
         typed = [f"--option={key}={value}" for key, value in options.items()]
         secret = {"BENCH_SECRET": place.identity.secret_key}
         self._call(

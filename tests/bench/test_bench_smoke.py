@@ -13,14 +13,16 @@ pytest.importorskip("psutil", reason="the bench extra is not installed")
 
 from bench.__main__ import arguments, measure_on
 from bench.corpus import small
+from bench.network.links import make_certificate
 
 
 def test_every_tool_is_measured_and_its_copy_checked(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
-    given = ["--rounds", "1", "--objects", "30", "--corpus", "small", "--results", str(tmp_path)]
-    options = arguments([*given, "--route", "local-s3"])
+    given = ["--rounds", "1", "--objects", "30", "--results", str(tmp_path)]
+    options = arguments([*given, "--only", "small,local-s3,20ms"])
 
-    text = measure_on(seaweedfs, options)
+    text = measure_on(seaweedfs, make_certificate(tmp_path), options)
 
+    assert "speed against s5cmd" in text
     (kept,) = tmp_path.glob("*.json")
     summary = json.loads(kept.read_text())["summary"]
     assert {line["tool"] for line in summary} == {"loop", "engine", "stowage", "rclone", "s5cmd"}

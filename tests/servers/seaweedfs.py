@@ -22,20 +22,28 @@ class SeaweedFS:
     """SeaweedFS with its S3 gateway on free ports of 127.0.0.1.
 
     ``admin`` may do everything, ``reader`` may only read and list. ``log`` is the server's own log.
-    Without ``folder`` its data is in a temporary folder, which is deleted with the server.
+    Without ``folder`` its data is in a temporary folder, which is deleted with the server. ``tls``: the files
+    of a certificate and its key, with which it is also at ``secure_endpoint``.
     """
 
     admin = ADMIN
     reader = READER
 
-    def __init__(self, *identities: KeyPair, folder: Path | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        *identities: KeyPair,
+        folder: Path | None = None,
+        port: int = 0,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
         self._identities = [ADMIN, READER, *identities]
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="stowage-seaweedfs-"))
         self.log = self.folder / "weed.log"
         self._process: ServerProcess | None = None
         self._port = port
-        self.endpoint = ""
+        self._tls = tls
+        self.endpoint = self.secure_endpoint = ""
 
     def __enter__(self) -> Self:
         try:
@@ -57,7 +65,7 @@ class SeaweedFS:
         self._write_identities()
         # By default a new bucket takes seven volumes, and a few hundred buckets take all there may be.
         (self.folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
-        s3, *ports = free_ports(8)
+        s3, secure, *ports = free_ports(9)
         s3 = self._port or s3
         names = ("s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
         names = (*names, "filer.port", "filer.port.grpc")
@@ -81,6 +89,10 @@ class SeaweedFS:
             "-volume.max=4000",
             *(f"-{name}={port}" for name, port in zip(names, ports, strict=True)),
         ]
+        if self._tls:
+            certificate, key = self._tls
+            command += [f"-s3.port.https={secure}", f"-s3.cert.file={certificate}", f"-s3.key.file={key}"]
+            self.secure_endpoint = f"https://127.0.0.1:{secure}"
         self.endpoint = f"http://127.0.0.1:{s3}"
         self._process = ServerProcess(command, cwd=self.folder, log=self.log)
         wait_until(self._stores, seconds=60, what="SeaweedFS ready")

@@ -5,8 +5,10 @@ The web and database parts load when a command needs them, so that ``stowage --h
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dashboard.errors import StowageError
@@ -22,10 +24,23 @@ def main() -> None:
     if arguments[:1] == ["runner"] or arguments[:1] == ["web"]:
         _child(arguments[0], arguments[1:])
         return
-    from dashboard.cli import stowage
-    from dashboard.cli.invocation import Program
+    with _loading():
+        from dashboard.cli import stowage
+        from dashboard.cli.invocation import Program
 
     stowage(obj=Program(_open_services, _serve))
+
+
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Without the garbage collector, which would look at every module again and again and find nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        # What is loaded stays until the end: it need not be looked at later either.
+        gc.freeze()
+        gc.enable()
 
 
 def _child(name: str, arguments: list[str]) -> None:
@@ -39,9 +54,10 @@ def _child(name: str, arguments: list[str]) -> None:
 
 
 def _open_services(settings: Settings) -> Services:
-    from dashboard.app import open_services
+    with _loading():
+        from dashboard.app import open_services
 
-    return open_services(settings)
+        return open_services(settings)
 
 
 def _serve(settings: Settings, announce: Callable[[str], None]) -> None:

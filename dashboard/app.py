@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboard.errors import Kind, StowageError
-from dashboard.models import WORK_BIND
 from dashboard.services.active_storage import ActiveStorage
 from dashboard.services.database import Database, open_database, prepare_instance
 from dashboard.services.engines import engine_options
 from dashboard.services.services import Services, compose
 from dashboard.settings import Overrides, Settings
-from dashboard.storage import Storage
 
 if TYPE_CHECKING:
     from flask import Flask
 
     from dashboard.services.files.accepting import UploadDoor
+    from dashboard.storage import Storage
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -43,6 +42,8 @@ def open_storage(instance: str | Path | None = None) -> Storage:
     can read the key file can do this; it is not audited. Raises ``StowageError``: ``NOT_FOUND`` if there is
     no instance (it creates none), ``SEALED`` without its key. Close it when done.
     """
+    from dashboard.storage import Storage
+
     overrides: Overrides = {"instance": Path(instance)} if instance is not None else {}
     services = _open_existing(Settings.from_env(**overrides))
 
@@ -111,7 +112,7 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
         hops = settings.trusted_proxies
         # The host is not taken from a header: proxies that do not set it pass on what the client sent.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
-    web.register(app, services or _web_services(app, settings))
+    web.register(app, services or _web_services(app, settings).compose_all())
     return app
 
 
@@ -124,6 +125,8 @@ def _folder(name: str) -> Path:
 def _web_services(app: Flask, settings: Settings) -> Services:
     """The services of a console: its engines are the application's own."""
     from flask_sqlalchemy import SQLAlchemy
+
+    from dashboard.models.base import WORK_BIND
 
     prepare_instance(settings)
     app.config["SQLALCHEMY_BINDS"] = engine_options(settings)

@@ -116,7 +116,7 @@ def run_runner(arguments: Sequence[str]) -> NoReturn:
         when_parent_dies(lambda: _stop_or_exit(stop))
     from dashboard.app import open_services
 
-    services = open_services(settings)
+    services = open_services(settings).compose_all()
     code = services.runner.run_forever(stop)
     services.backends.requests.store()
     logging.shutdown()

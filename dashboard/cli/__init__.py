@@ -1,4 +1,4 @@
-"""The ``stowage`` command line: one Click group per service.
+"""The ``stowage`` command line: one Click group per service, loaded when it is used.
 
 Exit codes: 0 success; 1 failed, stopped or finished with errors; 2 usage error. Modules here import
 services only inside commands, so that ``stowage --help`` is quick.
@@ -11,24 +11,7 @@ from pathlib import Path
 import click
 
 from dashboard import __version__
-from dashboard.cli import backend_import, backend_work
-from dashboard.cli.access.env import env
-from dashboard.cli.access.keys import keys
-from dashboard.cli.access.token import token
-from dashboard.cli.access.user import user
-from dashboard.cli.backend import backend
-from dashboard.cli.backup import backup
-from dashboard.cli.files import file_group
-from dashboard.cli.invocation import Invocation, MainGroup, pass_invocation
-from dashboard.cli.migrate import migrate
-from dashboard.cli.migrations import migrations
-from dashboard.cli.oversight.audit_commands import audit
-from dashboard.cli.oversight.notify_commands import notify
-from dashboard.cli.oversight.schedule_commands import schedule
-from dashboard.cli.oversight.usage_command import usage
-from dashboard.cli.start import run, setup
-from dashboard.cli.storage import storage
-from dashboard.cli.uploads import uploads
+from dashboard.cli.invocation import Commands, Invocation, MainGroup, pass_invocation
 
 __all__ = ["stowage"]
 
@@ -58,27 +41,24 @@ def stowage(invocation: Invocation, instance: Path | None, debug: bool) -> None:
     invocation.instance, invocation.debug = instance, debug
 
 
-backend.add_command(backend_work.count)
-backend.add_command(backend_work.check)
-backend.add_command(backend_work.activate)
-backend.add_command(backend_import.import_env)
-for command in (
-    run,
-    setup,
-    backend,
-    backup,
-    file_group.files,
-    migrate,
-    migrations,
-    keys,
-    user,
-    token,
-    env,
-    storage,
-):
-    stowage.add_command(command)
-stowage.add_command(uploads)
-stowage.add_command(audit)
-stowage.add_command(notify)
-stowage.add_command(usage)
-stowage.add_command(schedule)
+stowage.commands = Commands(
+    {
+        "audit": "dashboard.cli.oversight.audit_commands:audit",
+        "backend": "dashboard.cli.backend:backend",
+        "backup": "dashboard.cli.backup:backup",
+        "env": "dashboard.cli.access.env:env",
+        "files": "dashboard.cli.files.file_group:files",
+        "keys": "dashboard.cli.access.keys:keys",
+        "migrate": "dashboard.cli.migrate:migrate",
+        "migrations": "dashboard.cli.migrations:migrations",
+        "notify": "dashboard.cli.oversight.notify_commands:notify",
+        "run": "dashboard.cli.start:run",
+        "schedule": "dashboard.cli.oversight.schedule_commands:schedule",
+        "setup": "dashboard.cli.start:setup",
+        "storage": "dashboard.cli.storage:storage",
+        "token": "dashboard.cli.access.token:token",
+        "uploads": "dashboard.cli.uploads:uploads",
+        "usage": "dashboard.cli.oversight.usage_command:usage",
+        "user": "dashboard.cli.access.user:user",
+    }
+)

@@ -9,7 +9,7 @@ import click
 from dashboard.cli import arguments, formatting
 from dashboard.cli.arguments import YES, confirm
 from dashboard.cli.backend_output import describe, run_test
-from dashboard.cli.invocation import DONE, WITH_ERRORS, Group, Invocation, pass_invocation
+from dashboard.cli.invocation import DONE, WITH_ERRORS, Commands, Group, Invocation, pass_invocation
 
 if TYPE_CHECKING:
     from dashboard.services.backends.backends import Draft
@@ -36,6 +36,16 @@ TEST = click.option(
 @click.group(cls=Group)
 def backend() -> None:
     """The places that hold objects."""
+
+
+backend.commands = Commands(
+    {
+        "activate": "dashboard.cli.backend_work:activate",
+        "check": "dashboard.cli.backend_work:check",
+        "count": "dashboard.cli.backend_work:count",
+        "import-env": "dashboard.cli.backend_import:import_env",
+    }
+)
 
 
 @backend.command("list")

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 POLL = 0.5
 GRACE = 5.0
 SCHEDULE_EVERY = 5.0
+URGENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class RunnerLoop:
     While ``ready()`` is false no job is claimed (a sealed console makes no network calls). Jobs still
     running ``grace`` seconds after the stop are abandoned in their threads: the caller is expected to end
     the process, and the next runner claims those jobs again. ``ended`` is called with each finished job, on
-    the job's own thread, before the next job starts.
+    the job's own thread, before the next job starts. For the first ``URGENT_SECONDS`` only jobs of the
+    ``urgent`` kinds are started, if there are any: somebody waits for them.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class RunnerLoop:
         renew_every: float = RENEW_EVERY,
         grace: float = GRACE,
         ended: Callable[[Job], None] = lambda job: None,
+        urgent: frozenset[JobKind] = frozenset(),
     ) -> None:
         self._store = store
         self._handlers = handlers
@@ -70,6 +73,7 @@ class RunnerLoop:
         self._renew_every = renew_every
         self._grace = grace
         self._ended = ended
+        self._urgent = urgent
         self._stop_jobs = Event()
         self._restart = Event()
         self._wake = Event()
@@ -79,6 +83,7 @@ class RunnerLoop:
     def run(self, stop: Event) -> int:
         """Run jobs until ``stop`` is set. Returns the exit code: 0, or ``RESTART_CODE`` to be restarted."""
         renew_at = tick_at = 0.0
+        others_at = time.monotonic() + (URGENT_SECONDS if self._urgent else 0.0)
         while not (stop.is_set() or self._restart.is_set()):
             now = time.monotonic()
             try:
@@ -86,10 +91,10 @@ class RunnerLoop:
                     renew_at = now + self._renew_every
                     self._renew()
                 if self._ready():
-                    if now >= tick_at:
+                    if now >= max(tick_at, others_at):
                         tick_at = now + SCHEDULE_EVERY
                         self._store.tick()
-                    self._claim()
+                    self._claim(only_urgent=now < others_at)
             except StowageError as error:
                 log.warning("The job table cannot be used just now: %s", error)
             self._wake.wait(self._poll)
@@ -105,8 +110,10 @@ class RunnerLoop:
         with self._lock:
             return not self._running
 
-    def _claim(self) -> None:
+    def _claim(self, *, only_urgent: bool) -> None:
         for lane in self._lanes:
+            if only_urgent and not lane.kinds & self._urgent:
+                continue
             while self._has_free_thread(lane):
                 job = self._store.claim(lane.kinds, self._owner, self._lease)
                 if job is None:

@@ -89,6 +89,7 @@ class Execution:
         self._unconfirmed_failures: list[Settled] = []
         self._claim_due = 0.0
         self._drained = False
+        self._has_claimed = False
         self._abort_reason: Reason | None = None
         self.failed_keys: set[str] = set()
         """Keys of which an attempt failed; at most ``MAX_FAILED_KEYS``."""
@@ -111,7 +112,9 @@ class Execution:
 
         ``listing_final``: no more rows will be recorded (known before this call).
         """
-        if self._retries:
+        if not self._has_claimed:
+            timeout = 0.0
+        elif self._retries:
             timeout = min(timeout, max(0.001, self._retries[0][0] - time.monotonic()))
         for task, result in self._pool.results(timeout):
             self._release(task)
@@ -286,6 +289,7 @@ class Execution:
         if room < max(1, most // 4):
             return
         rows = self._ledger.claim(room, self._clock())
+        self._has_claimed = True
         for row in rows:
             self._enqueue(Task(row, row.attempts))
         self._drained = not rows and listing_final

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from dashboard.models.backends import Backend
 from dashboard.models.base import Model
 
 
@@ -23,10 +24,10 @@ class Migration(Model):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(String(63))
-    source_id: Mapped[int | None] = mapped_column(ForeignKey("backends.id", ondelete="SET NULL"), index=True)
+    source_id: Mapped[int | None] = mapped_column(ForeignKey(Backend.id, ondelete="SET NULL"), index=True)
     destination: Mapped[str] = mapped_column(String(63))
     destination_id: Mapped[int | None] = mapped_column(
-        ForeignKey("backends.id", ondelete="SET NULL"), index=True
+        ForeignKey(Backend.id, ondelete="SET NULL"), index=True
     )
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
     state: Mapped[str] = mapped_column(String(16), index=True)

@@ -10,7 +10,9 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from dashboard.models.backends import Backend
 from dashboard.models.base import Model
+from dashboard.models.migrations import Migration
 
 
 class JobTiming(Model):
@@ -35,9 +37,9 @@ class CopySchedule(Model):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str] = mapped_column(String(63))
-    source_id: Mapped[int | None] = mapped_column(ForeignKey("backends.id", ondelete="SET NULL"))
+    source_id: Mapped[int | None] = mapped_column(ForeignKey(Backend.id, ondelete="SET NULL"))
     destination: Mapped[str] = mapped_column(String(63))
-    destination_id: Mapped[int | None] = mapped_column(ForeignKey("backends.id", ondelete="SET NULL"))
+    destination_id: Mapped[int | None] = mapped_column(ForeignKey(Backend.id, ondelete="SET NULL"))
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
     keep_days: Mapped[int]
     timing: Mapped[str] = mapped_column(String(32))
@@ -67,8 +69,8 @@ class CopyRun(Model):
     state: Mapped[str] = mapped_column(String(16))
     due_at: Mapped[float]
     at: Mapped[float]
-    migration_id: Mapped[int | None] = mapped_column(ForeignKey("migrations.id", ondelete="SET NULL"))
-    destination_id: Mapped[int | None] = mapped_column(ForeignKey("backends.id", ondelete="SET NULL"))
+    migration_id: Mapped[int | None] = mapped_column(ForeignKey(Migration.id, ondelete="SET NULL"))
+    destination_id: Mapped[int | None] = mapped_column(ForeignKey(Backend.id, ondelete="SET NULL"))
     kept_in: Mapped[str] = mapped_column(String(64))
     keep_until: Mapped[float | None]
     swept_at: Mapped[float | None]
@@ -83,5 +85,5 @@ class ProbeObject(Model):
     __tablename__ = "probe_objects"
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
-    backend_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"), index=True)
+    backend_id: Mapped[int] = mapped_column(ForeignKey(Backend.id, ondelete="CASCADE"), index=True)
     at: Mapped[float]

@@ -10,7 +10,9 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from dashboard.models.backends import Backend
 from dashboard.models.base import Model
+from dashboard.models.console import User
 from dashboard.models.work import KeyText
 
 
@@ -22,7 +24,7 @@ class ApiToken(Model):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
     name: Mapped[str] = mapped_column(String(63))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     ending: Mapped[str] = mapped_column(String(4))
@@ -52,7 +54,7 @@ class FileLink(Model):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    backend_id: Mapped[int | None] = mapped_column(ForeignKey("backends.id", ondelete="SET NULL"), index=True)
+    backend_id: Mapped[int | None] = mapped_column(ForeignKey(Backend.id, ondelete="SET NULL"), index=True)
     key: Mapped[str] = mapped_column(KeyText)
     file_id: Mapped[int | None]
     etag: Mapped[str] = mapped_column(default="")
@@ -98,7 +100,7 @@ class ZipSelection(Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     username: Mapped[str] = mapped_column(String(64))
-    backend_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"), index=True)
+    backend_id: Mapped[int] = mapped_column(ForeignKey(Backend.id, ondelete="CASCADE"), index=True)
     files: Mapped[list[str]] = mapped_column(JSON)
     folders: Mapped[list[str]] = mapped_column(JSON)
     expires_at: Mapped[float] = mapped_column(index=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from dashboard.models.backends import Backend
 from dashboard.models.base import Model
 
 
@@ -28,8 +29,8 @@ class WaitingObject(Model):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    home_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="RESTRICT"))
-    stand_in_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="RESTRICT"), index=True)
+    home_id: Mapped[int] = mapped_column(ForeignKey(Backend.id, ondelete="RESTRICT"))
+    stand_in_id: Mapped[int] = mapped_column(ForeignKey(Backend.id, ondelete="RESTRICT"), index=True)
     key: Mapped[bytes]
     stored_key: Mapped[bytes]
     state: Mapped[str] = mapped_column(String(16))
@@ -55,7 +56,7 @@ class WaitingHold(Model):
     __table_args__ = (Index("ix_waiting_holds_key", "home_id", "key"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    home_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"))
+    home_id: Mapped[int] = mapped_column(ForeignKey(Backend.id, ondelete="CASCADE"))
     key: Mapped[bytes]
     owner: Mapped[str]
     until: Mapped[float]
@@ -70,7 +71,7 @@ class WaitingTry(Model):
     __table_args__ = (Index("ix_waiting_tries_key", "home_id", "key"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    home_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"))
+    home_id: Mapped[int] = mapped_column(ForeignKey(Backend.id, ondelete="CASCADE"))
     key: Mapped[bytes]
     md5: Mapped[str] = mapped_column(String(32))
     size: Mapped[int]

@@ -14,7 +14,6 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session
 
 from dashboard.errors import Kind, StowageError
-from dashboard.models import main_metadata, work_metadata
 from dashboard.services.engines import open_engines, prepare, writer
 from dashboard.services.upgrade import bring_up_to_date
 from dashboard.settings import Settings
@@ -127,8 +126,8 @@ class Database:
     def upgrade(self) -> None:
         """Bring both files to the schema of this version. Idempotent; safe from several processes."""
         with _translate_errors():
-            bring_up_to_date(self.main, "main", main_metadata)
-            bring_up_to_date(self.work, "work", work_metadata)
+            bring_up_to_date(self.main, "main")
+            bring_up_to_date(self.work, "work")
 
     def close(self) -> None:
         """Free all connections; a later use opens new ones."""

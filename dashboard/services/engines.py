@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from dashboard.models import WORK_BIND
+from dashboard.models.base import WORK_BIND
 from dashboard.settings import Settings
 
 PRAGMAS = (

@@ -7,30 +7,35 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from dashboard.errors import StowageError
 from dashboard.jobs.lock import LOCK_FILE, RunnerLock
 from dashboard.jobs.loop import RunnerLoop
 from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobResult
 from dashboard.migration.types import Progress, State
-from dashboard.services.audit import AuditLog
-from dashboard.services.backends.checks import Checks
 from dashboard.services.database import Database
 from dashboard.services.environment.live_settings import LiveSettings
-from dashboard.services.fallback.write_back import WriteBack
-from dashboard.services.files.changing.files_job import FilesJob
-from dashboard.services.files.receiving.processing import Processing
-from dashboard.services.jobs import Jobs
-from dashboard.services.keys import Keys
-from dashboard.services.migrations.job_handler import MigrationHandler
-from dashboard.services.migrations.migrations import Migrations
-from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
-from dashboard.services.notifications.notifications import Notifications
-from dashboard.services.schedules.schedule_services import Schedules
-from dashboard.services.switching.activation import Activation
-from dashboard.services.upkeep.upkeep import Upkeep
-from dashboard.services.usage.usage_services import UsageServices
+
+if TYPE_CHECKING:
+    from dashboard.services.audit import AuditLog
+    from dashboard.services.backends.checks import Checks
+    from dashboard.services.fallback.write_back import WriteBack
+    from dashboard.services.files.changing.files_job import FilesJob
+    from dashboard.services.files.uploads import Uploads
+    from dashboard.services.jobs import Jobs
+    from dashboard.services.keys import Keys
+    from dashboard.services.migrations.job_handler import MigrationHandler
+    from dashboard.services.migrations.migrations import Migrations
+    from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
+    from dashboard.services.notifications.notifications import Notifications
+    from dashboard.services.schedules.schedule_services import Schedules
+    from dashboard.services.switching.activation import Activation
+    from dashboard.services.upkeep.upkeep import Upkeep
+    from dashboard.services.usage.usage_services import UsageServices
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 RETRY_SECONDS = 0.2
 """Seconds between two attempts to become the runner."""
@@ -40,58 +45,64 @@ POLL_SECONDS = 0.25
 """Seconds between two checks of what a command waits for."""
 
 
-@dataclass(frozen=True, slots=True)
-class MigrationWork:
-    """What the runner needs for migrations."""
+class Work(Protocol):
+    """What does the jobs. Each is composed when the first of its jobs begins."""
 
-    migrations: Migrations
-    handler: MigrationHandler
-    unfinished_uploads: UnfinishedUploads
+    @property
+    def jobs(self) -> Jobs: ...
 
+    @property
+    def keys(self) -> Keys: ...
 
-@dataclass(frozen=True, slots=True)
-class Housekeeping:
-    """What the console does for itself."""
+    @property
+    def checks(self) -> Checks: ...
 
-    upkeep: Upkeep
-    audit: AuditLog
-    usage: UsageServices
-    schedules: Schedules
-    notifications: Notifications
+    @property
+    def migrations(self) -> Migrations: ...
+
+    @property
+    def migration_handler(self) -> MigrationHandler: ...
+
+    @property
+    def unfinished_uploads(self) -> UnfinishedUploads: ...
+
+    @property
+    def activation(self) -> Activation: ...
+
+    @property
+    def write_back(self) -> WriteBack: ...
+
+    @property
+    def uploads(self) -> Uploads: ...
+
+    @property
+    def files_job(self) -> FilesJob: ...
+
+    @property
+    def upkeep(self) -> Upkeep: ...
+
+    @property
+    def audit(self) -> AuditLog: ...
+
+    @property
+    def usage(self) -> UsageServices: ...
+
+    @property
+    def schedules(self) -> Schedules: ...
+
+    @property
+    def notifications(self) -> Notifications: ...
 
 
 class Runner:
     """One process at a time is the runner of an instance: it holds the lock and runs all jobs."""
 
-    def __init__(
-        self,
-        live: LiveSettings,
-        database: Database,
-        *,
-        jobs: Jobs,
-        keys: Keys,
-        checks: Checks,
-        work: MigrationWork,
-        activation: Activation,
-        write_back: WriteBack,
-        uploads: Processing,
-        files: FilesJob,
-        housekeeping: Housekeeping,
-    ) -> None:
-        self._housekeeping = housekeeping
-        self._beat_at = -BEAT_SECONDS
+    def __init__(self, live: LiveSettings, database: Database, work: Work) -> None:
         self._live = live
         self._database = database
-        self._lock_path = live.started.instance / LOCK_FILE
-        self._jobs = jobs
-        self._keys = keys
-        self._checks = checks
-        self._migrations = work.migrations
         self._work = work
-        self._activation = activation
-        self._write_back = write_back
-        self._uploads = uploads
-        self._files = files
+        self._beat_at = -BEAT_SECONDS
+        self._lock_path = live.started.instance / LOCK_FILE
         self._loop: RunnerLoop | None = None
 
     def heartbeat(self) -> float | None:
@@ -107,10 +118,16 @@ class Runner:
         """Whether some process is the runner now."""
         return RunnerLock(self._lock_path).held()
 
-    def run_forever(self, stop: threading.Event, ended: Callable[[Job], None] = lambda job: None) -> int:
+    def run_forever(
+        self,
+        stop: threading.Event,
+        ended: Callable[[Job], None] = lambda job: None,
+        urgent: frozenset[JobKind] = frozenset(),
+    ) -> int:
         """Become the runner as soon as no other process is; run jobs until ``stop``; return the exit code.
 
-        ``ended`` is called with each finished job, on that job's thread, before the next one starts.
+        ``ended`` is called with each finished job, on that job's thread, before the next one starts. For
+        a few seconds only ``urgent`` jobs are started, if any kind is.
         ``RESTART_CODE`` requests a new process. Threads may still be blocked: exit the process.
         """
         lock = RunnerLock(self._lock_path)
@@ -118,18 +135,22 @@ class Runner:
             if stop.wait(RETRY_SECONDS):
                 return 0
         try:
-            return self._run_loop(stop, ended)
+            return self._run_loop(stop, ended, urgent)
         finally:
             lock.release()
 
     def run_until(
-        self, finished: Callable[[], bool], *, last: Callable[[Job], bool] = lambda job: False
+        self,
+        finished: Callable[[], bool],
+        *,
+        last: Callable[[Job], bool] = lambda job: False,
+        urgent: frozenset[JobKind] = frozenset(),
     ) -> None:
         """Wait until ``finished`` returns true. It is called about four times a second on this thread; an
         exception in it (``KeyboardInterrupt`` too) ends the wait.
 
         If no other process is the runner, this one is meanwhile; otherwise it only watches. After a job for
-        which ``last`` is true, this process starts no other.
+        which ``last`` is true, this process starts no other. ``urgent``: see :meth:`run_forever`.
         """
         stop, ended = threading.Event(), threading.Event()
         thread: threading.Thread | None = None
@@ -145,7 +166,7 @@ class Runner:
                 if (thread is None or not thread.is_alive()) and not self.is_alive():
                     stop.clear()
                     thread = threading.Thread(
-                        target=self.run_forever, args=(stop, note), name="runner", daemon=True
+                        target=self.run_forever, args=(stop, note, urgent), name="runner", daemon=True
                     )
                     thread.start()
                 ended.wait(POLL_SECONDS)
@@ -163,28 +184,37 @@ class Runner:
         ``on_progress`` is called at each check. If it raises, the migration continues as soon as there is a
         runner. Raises ``SEALED`` and ``NOT_FOUND``.
         """
-        self._keys.require_unsealed()
-        progress = self._migrations.progress(migration_id)
+        self._work.keys.require_unsealed()
+        progress = self._work.migrations.progress(migration_id)
 
         def finished() -> bool:
             nonlocal progress
-            progress = self._migrations.progress(migration_id)
+            progress = self._work.migrations.progress(migration_id)
             on_progress(progress)
             return progress.state.final or progress.state in (State.READY, State.PAUSED)
 
         # Jobs queued behind it would only delay the person who waits; the next runner runs them.
         self.run_until(
-            finished, last=lambda job: job.kind is JobKind.MIGRATION and job.subject_id == migration_id
+            finished,
+            last=lambda job: job.kind is JobKind.MIGRATION and job.subject_id == migration_id,
+            urgent=frozenset({JobKind.MIGRATION}),
         )
         return progress
 
-    def _run_loop(self, stop: threading.Event, ended: Callable[[Job], None]) -> int:
+    def _run_loop(
+        self, stop: threading.Event, ended: Callable[[Job], None], urgent: frozenset[JobKind]
+    ) -> int:
         # Owners of older leases are dead: this process has the lock.
-        self._jobs.expire_all()
+        self._work.jobs.expire_all()
         self._live.publish(self._database)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self._loop = RunnerLoop(
-            self._jobs, self._handlers(), owner=owner[-64:], ready=self._is_unsealed, ended=ended
+            self._work.jobs,
+            self._handlers(),
+            owner=owner[-64:],
+            ready=self._is_unsealed,
+            ended=ended,
+            urgent=urgent,
         )
         return self._loop.run(stop)
 
@@ -195,49 +225,62 @@ class Runner:
             os.utime(self._lock_path)
         if self._live.poll():
             self._live.publish(self._database)
-        return not self._keys.state().sealed
+        return not self._work.keys.state().sealed
 
     def _handlers(self) -> Mapping[JobKind, Handler]:
+        work = self._work
         return {
-            JobKind.MIGRATION: Handler(self._work.handler.run, self._work.handler.failed),
+            JobKind.MIGRATION: Handler(
+                _composed(lambda: work.migration_handler.run),
+                _composed(lambda: work.migration_handler.failed),
+            ),
             JobKind.CHECK: Handler(self._check, _ignore),
             JobKind.COUNT: Handler(self._count, _ignore),
-            JobKind.COMPARE: Handler(self._compare, self._activation.failed),
+            JobKind.COMPARE: Handler(self._compare, _composed(lambda: work.activation.failed)),
             JobKind.WRITE_BACK: Handler(self._run_write_back, _ignore),
-            JobKind.UPLOADS: Handler(self._uploads.run, _ignore),
+            JobKind.UPLOADS: Handler(_composed(lambda: work.uploads.processing.run), _ignore),
             JobKind.FILES: Handler(self._run_files, _ignore),
-            JobKind.USAGE: Handler(self._housekeeping.usage.run, _ignore),
-            JobKind.AUDIT: Handler(self._housekeeping.audit.run, _ignore),
-            JobKind.BACKUP: Handler(self._housekeeping.schedules.backups.run, _ignore),
-            JobKind.COPIES: Handler(self._housekeeping.schedules.starts.run, _ignore),
-            JobKind.NOTIFY: Handler(self._housekeeping.notifications.run, _ignore),
+            JobKind.USAGE: Handler(_composed(lambda: work.usage.run), _ignore),
+            JobKind.AUDIT: Handler(_composed(lambda: work.audit.run), _ignore),
+            JobKind.BACKUP: Handler(_composed(lambda: work.schedules.backups.run), _ignore),
+            JobKind.COPIES: Handler(_composed(lambda: work.schedules.starts.run), _ignore),
+            JobKind.NOTIFY: Handler(_composed(lambda: work.notifications.run), _ignore),
         }
 
     def _check(self, context: JobContext) -> JobResult:
-        if self._checks.check_backend(context.job.subject_id):
-            self._write_back.begin(context.job.subject_id)
+        if self._work.checks.check_backend(context.job.subject_id):
+            self._work.write_back.begin(context.job.subject_id)
         return DONE
 
     def _run_write_back(self, context: JobContext) -> JobResult:
-        return JobResult(requeue=not self._write_back.run(context.job.subject_id, context.should_stop))
+        return JobResult(requeue=not self._work.write_back.run(context.job.subject_id, context.should_stop))
 
     def _run_files(self, context: JobContext) -> JobResult:
         # Hourly, of which one turn a day looks for damage.
-        self._housekeeping.upkeep.check_databases()
-        self._housekeeping.schedules.cleanup.run(context.should_stop)
-        self._checks.remove_test_objects(context.should_stop)
-        return self._files.run(context)
+        self._work.upkeep.check_databases()
+        self._work.schedules.cleanup.run(context.should_stop)
+        self._work.checks.remove_test_objects(context.should_stop)
+        return self._work.files_job.run(context)
 
     def _count(self, context: JobContext) -> JobResult:
-        finished = self._checks.count_backend(context.job.subject_id, context.should_stop)
+        finished = self._work.checks.count_backend(context.job.subject_id, context.should_stop)
         if finished:
             self._work.unfinished_uploads.sweep(context.job.subject_id)
-            self._housekeeping.usage.summing_up.backend(context.job.subject_id)
+            self._work.usage.summing_up.backend(context.job.subject_id)
         return JobResult(requeue=not finished)
 
     def _compare(self, context: JobContext) -> JobResult:
-        return JobResult(requeue=not self._activation.run(context.job, context.should_stop))
+        return JobResult(requeue=not self._work.activation.run(context.job, context.should_stop))
 
 
 def _ignore(job: Job, error: StowageError) -> None:
     """Do nothing: the loop has logged it, and the backend's card shows the last health check."""
+
+
+def _composed(find: Callable[[], Callable[P, R]]) -> Callable[P, R]:
+    """The method of a service that is composed when it is called."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return find()(*args, **kwargs)
+
+    return call

@@ -61,8 +61,9 @@ def from_text(text: str) -> dict[str, str]:
 
 def sealed_rows(session: Session) -> Iterator[SealedRow]:
     """Every row of the database that holds a sealed value."""
-    yield from session.scalars(select(BackendSecret))
+    # First, because a console that has run once has one: whether there is any is asked at every start.
     yield from session.scalars(select(Setting).where(Setting.sealed.is_not(None)))
+    yield from session.scalars(select(BackendSecret))
     yield from session.scalars(select(TwoFactor))
     yield from session.scalars(select(NotificationSecret))
 

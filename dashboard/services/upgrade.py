@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, MetaData
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from dashboard import __version__
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 
 
-def bring_up_to_date(engine: Engine, steps: str, metadata: MetaData) -> None:
+def bring_up_to_date(engine: Engine, steps: str) -> None:
     """Create the tables, or upgrade them from an earlier version, in one transaction with the write lock.
 
     Idempotent; safe from several processes at once and with ``kill -9`` at any moment. Before an upgrade the
@@ -50,7 +50,9 @@ def bring_up_to_date(engine: Engine, steps: str, metadata: MetaData) -> None:
         if found > newest:
             raise _too_new_error(engine, found, newest)
         if found == EMPTY:
-            metadata.create_all(connection)
+            from dashboard.models import every_table
+
+            every_table.METADATA[steps].create_all(connection)
         elif found < newest:
             copy = _keep_copy(Path(engine.url.database or ""))
             _run_steps(connection, STEPS / steps, found)

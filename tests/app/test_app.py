@@ -12,7 +12,7 @@ from sqlalchemy import select
 from dashboard.app import create_app, open_services, open_storage
 from dashboard.cli.invocation import Program
 from dashboard.errors import Kind, StowageError
-from dashboard.models import WORK_BIND
+from dashboard.models.base import WORK_BIND
 from dashboard.models.console import User
 from dashboard.services.backends.backends import Draft
 from dashboard.services.permissions import Actor, Role

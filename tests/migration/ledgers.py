@@ -9,7 +9,6 @@ from sqlalchemy import create_engine
 
 from dashboard.migration.ledger import Ledger, Live
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
-from dashboard.models import work_metadata
 from dashboard.services.database import Database
 from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.ledger_queries import LedgerQueries
@@ -62,7 +61,7 @@ class SqlLedgers:
         self.database = Database(
             create_engine(f"sqlite:///{folder}/main.db"), create_engine(f"sqlite:///{folder}/work.db")
         )
-        bring_up_to_date(self.database.work, "work", work_metadata)
+        bring_up_to_date(self.database.work, "work")
         self.queries = LedgerQueries(self.database)
         self.id = migration_id
 

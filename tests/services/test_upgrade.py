@@ -24,8 +24,9 @@ from sqlalchemy import Engine, create_engine, event, inspect, select
 from dashboard import __version__
 from dashboard.app import create_app
 from dashboard.errors import Kind, StowageError
-from dashboard.models import audit_search, main_metadata, work_metadata
+from dashboard.models import audit_search
 from dashboard.models.console import Setting
+from dashboard.models.every_table import main_metadata, work_metadata
 from dashboard.models.waiting import WaitingHold, WaitingObject
 from dashboard.services import upgrade
 from dashboard.services.fallback.waiting_rows import waiting_of

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dashboard.cli.files import file_changing, file_links, file_reading, file_search
-from dashboard.cli.invocation import Group
+from dashboard.cli.invocation import Commands, Group
 
 
 @click.group(cls=Group)
@@ -16,20 +15,21 @@ def files() -> None:
     """
 
 
-for command in (
-    file_reading.ls,
-    file_reading.stat,
-    file_reading.cat,
-    file_reading.get,
-    file_changing.put,
-    file_changing.cp,
-    file_changing.mv,
-    file_changing.rm,
-    file_changing.undo,
-    file_search.find,
-    file_search.old,
-    file_links.link,
-    file_links.links,
-    file_links.unlink,
-):
-    files.add_command(command)
+files.commands = Commands(
+    {
+        "cat": "dashboard.cli.files.file_reading:cat",
+        "cp": "dashboard.cli.files.file_changing:cp",
+        "find": "dashboard.cli.files.file_search:find",
+        "get": "dashboard.cli.files.file_reading:get",
+        "link": "dashboard.cli.files.file_links:link",
+        "links": "dashboard.cli.files.file_links:links",
+        "ls": "dashboard.cli.files.file_reading:ls",
+        "mv": "dashboard.cli.files.file_changing:mv",
+        "old": "dashboard.cli.files.file_search:old",
+        "put": "dashboard.cli.files.file_changing:put",
+        "rm": "dashboard.cli.files.file_changing:rm",
+        "stat": "dashboard.cli.files.file_reading:stat",
+        "undo": "dashboard.cli.files.file_changing:undo",
+        "unlink": "dashboard.cli.files.file_links:unlink",
+    }
+)

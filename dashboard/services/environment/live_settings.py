@@ -14,7 +14,6 @@ from dashboard.envfile.store import MISSING, EnvFile
 from dashboard.errors import StowageError
 from dashboard.models.console import Setting
 from dashboard.services.database import Database
-from dashboard.services.environment.variables import AT_START, LIVE
 from dashboard.settings import Environment, Settings, SettingsError, read_environment
 
 log = logging.getLogger(__name__)
@@ -93,6 +92,11 @@ class LiveSettings:
         """Variables whose value is another one than this process began with, and that count after a
         restart."""
         before, now = self._base.merged(), self.environment.merged()
+        if before == now:
+            return ()
+        # The table of variables knows those of every driver; a command does not need it.
+        from dashboard.services.environment.variables import AT_START
+
         return tuple(name for name in AT_START if before.get(name) != now.get(name))
 
     def publish(self, database: Database) -> None:
@@ -108,6 +112,8 @@ class LiveSettings:
 
     def _changed(self, found: Environment) -> Settings:
         """Only what differs from the start is taken: the command line overrides the rest."""
+        from dashboard.services.environment.variables import LIVE
+
         before, now = self._base.merged(), found.merged()
         parsed = Settings.parse(now, self.started.instance, found)
         fields: dict[str, Any] = {"environment": found}

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from dashboard.migration.ledger import Live
-from dashboard.models import work_metadata
+from dashboard.models.every_table import work_metadata
 from dashboard.services.database import Database
 from dashboard.services.migrations import series
 from dashboard.services.migrations.series import MAX_POINTS, Point, SeriesReader, SeriesWriter, Throughput

@@ -19,6 +19,8 @@ from werkzeug.exceptions import HTTPException
 from dashboard.errors import Kind, StowageError, TooMany
 from dashboard.web import expired_form
 from dashboard.web.context import for_api, from_htmx
+from dashboard.web.language import choice
+from dashboard.web.language.sentences import translated
 from dashboard.web.sessions import has_token
 
 log = logging.getLogger(__name__)
@@ -170,7 +172,7 @@ def error_response(status: int, error: Mapping[str, str | bool], incident: str =
     """Render an error for the kind of client: a program, htmx or a browser."""
     document = {**error, "id": incident} if incident else dict(error)
     if for_api() or has_token():
-        return make_response(jsonify(error=document), status)
+        return _as_json(document, status)
     if from_htmx():
         response = make_response(render_template("parts/failure.html", error=document), status)
         # A failed fragment must not replace the content it was to refresh, so it goes to the notices.
@@ -179,3 +181,11 @@ def error_response(status: int, error: Mapping[str, str | bool], incident: str =
         return response
     page = f"errors/{status if status in STATUS_PAGES else 'other'}.html"
     return make_response(render_template(page, status=status, error=document, incident=incident), status)
+
+
+def _as_json(error: dict[str, str | bool], status: int) -> Response:
+    """For a program, or a script of a page. Its sentences are for people; ``kind`` never changes."""
+    error |= {name: translated(str(error[name])) for name in ("reason", "remedy")}
+    response = make_response(jsonify(error=error), status)
+    response.headers["Content-Language"] = choice.language()
+    return response

@@ -19,12 +19,13 @@ from dashboard.services.people.sign_in_sessions import describe_device
 from dashboard.services.people.tokens import TokenHolder
 from dashboard.services.people.two_factor import CodeRequired
 from dashboard.storage.types import Secret
-from dashboard.web.context import address, for_api, forget_person, services
+from dashboard.web.context import address, for_api, forget_person, found_out, services
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _TOKENS = "stowage_accepts_tokens"
 _CHALLENGE = "challenge"
+_FAILED = "session_failed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +95,14 @@ def install(app: Flask) -> None:
 
 
 def _load_user(token: str) -> SignedInUser | None:
-    if has_token():
+    if has_token() or found_out().get(_FAILED):
         return None
-    info = services().accounts.resume(token)
+    try:
+        info = services().accounts.resume(token)
+    except StowageError:
+        # Told once: an error page asks for the language of this person, who is unknown now.
+        found_out()[_FAILED] = True
+        raise
     return SignedInUser(token, info) if info else None
 
 

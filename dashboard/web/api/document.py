@@ -36,7 +36,9 @@ class Index:
 ABOUT = """Everything that the console does with backends, migrations and files. A program sends an API
 token as `Authorization: Bearer stw_…`; a page of the console its session cookie and, with every change, the
 CSRF token as `X-CSRFToken`. Sizes are bytes, times seconds since the epoch. A list that has more than one
-page returns `next_cursor`; send it as `cursor`, until it is null. Fields may be added to responses within a
+page returns `next_cursor`; send it as `cursor`, until it is null. What goes wrong is told in English, or in
+the language that `Accept-Language` asks for, if the console speaks it; to a session in the language of its
+pages. `kind` is the same in every language. Fields may be added to responses within a
 version of the API; anything else gets a new version in the path."""
 
 _ERROR: Json = {
@@ -49,7 +51,10 @@ _ERROR: Json = {
             "required": ["kind", "reason", "operation", "subject", "remedy", "retryable"],
             "properties": {
                 "kind": {"type": "string", "description": "The kind of error, for programs."},
-                "reason": {"type": "string", "description": "One sentence, for people."},
+                "reason": {
+                    "type": "string",
+                    "description": "One sentence, for people, in the language of `Content-Language`.",
+                },
                 "operation": {"type": "string", "description": "What failed."},
                 "subject": {"type": "string", "description": "The field, key or backend concerned."},
                 "remedy": {"type": "string", "description": "What to do next; may be empty."},

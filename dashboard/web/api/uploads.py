@@ -25,6 +25,7 @@ from dashboard.web.api.cursors import Page
 from dashboard.web.api.routes import Content, Header, Reply, Resource
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS, error_response
+from dashboard.web.language.sentences import translated
 
 resource = Resource(
     "Uploads",
@@ -280,11 +281,15 @@ def details(upload: UploadInfo) -> UploadDetails:
         folder=upload.folder,
         backend=backend,
         file=UploadedFile(upload.file_id, backend, upload.key, upload.sha256) if done else None,
-        error=UploadError(STATUS[error.kind], error.kind, error.reason, error.remedy) if error else None,
+        error=_error(error) if error else None,
         direct=upload.method == "direct",
         created_at=upload.created_at,
         expires_at=upload.expires_at,
     )
+
+
+def _error(error: StowageError) -> UploadError:
+    return UploadError(STATUS[error.kind], error.kind, translated(error.reason), translated(error.remedy))
 
 
 def _append(id: str, offset: int) -> UploadInfo:

@@ -1,8 +1,9 @@
 """In which language, time zone and theme a request is answered.
 
 The language is what the person chose, else the first of the browser's that there is, else the console's. The
-time zone is the person's, else the console's; without a choice scripts show times in the browser's. The API
-speaks English: programs read its sentences.
+time zone is the person's, else the console's; without a choice scripts show times in the browser's. A program
+gets English unless its ``Accept-Language`` asks for another; a page's own requests to the API are answered in
+the page's language.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dashboard.services.people.preferences import NO_PREFERENCES, Preferences, T
 from dashboard.settings import LANGUAGES
 from dashboard.web.context import for_api, found_out, services
 from dashboard.web.language.catalogs import SOURCE
+from dashboard.web.sessions import has_token
 
 
 def preferences() -> Preferences:
@@ -43,16 +45,25 @@ def language() -> str:
         return SOURCE
     found = found_out()
     if "language" not in found:
-        found["language"] = SOURCE if for_api() else _choose()
+        found["language"] = _choose()
     kept: str = found["language"]
     return kept
 
 
 def _choose() -> str:
-    if chosen := preferences().language:
+    by_program = has_token() or (for_api() and not current_user.is_authenticated)
+    if not by_program and (chosen := preferences().language):
         return chosen
-    accepted = request.accept_languages.best_match(list(LANGUAGES))
-    return accepted or services().settings.language
+    return _accepted() or (SOURCE if by_program else services().settings.language)
+
+
+def _accepted() -> str:
+    """The first language of the request's that there is (RFC 4647, 3.4: “de-AT” is answered in “de”)."""
+    for tag, quality in request.accept_languages:
+        primary = tag.replace("_", "-").partition("-")[0].lower()
+        if quality > 0 and primary in LANGUAGES:
+            return primary
+    return ""
 
 
 def theme() -> Theme | None:

@@ -40,7 +40,7 @@ def known_values(folder: Path) -> dict[str, list[str]]:
         "names": ["one", "two"],
         "source": ["local-disk", "one"],
         "destination": ["one", "two"],
-        "backend": ["local-disk", "one"],
+        "backend": ["local-disk", "one", "none"],
         "preset": ["local", "s3", "sftp"],
         "id": ["1", "2"],
         "username": ["vera", "otto"],
@@ -121,10 +121,16 @@ def attack(document: Json, folder: Path, send: Send, *, requests: int) -> dict[i
                 statuses[response.status] = statuses.get(response.status, 0) + 1
                 where = f"{request.method} {request.path} {request.headers} {request.body[:200]!r}"
                 assert response.status != 500, where
-                # Another path, if what was filled in holds slashes or nothing.
-                if response.status not in (404, 405):
+                if not another_path(response):
                     check.check_operation(operation, where, response)
     return statuses
+
+
+def another_path(response: ApiResponse) -> bool:
+    """Whether the request came to no operation, because what was filled in holds slashes or nothing."""
+    if response.status == 405:
+        return True
+    return response.status == 404 and b"There is nothing at this address." in response.body
 
 
 def seeded(strategy: SearchStrategy[FuzzRequest], number: int) -> list[FuzzRequest]:

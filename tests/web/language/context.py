@@ -4,7 +4,6 @@ from __future__ import annotations
 
 NOT_FOR_PAGES = (
     "cli/",  # commands are in English
-    "web/api/",  # so is the API, with its document
     "storage/integrations/",  # for programmers
     "storage/library/aio/",
     "models/",  # SQL
@@ -28,6 +27,9 @@ NOT_FOR_PAGES = (
     "app.py",
     "__main__.py",
 )
+ERRORS_ONLY = "web/api/"
+"""The API's document is in English, too; what it refuses is told in the language of the reader."""
+ERRORS = {"InvalidInput", "StowageError", "TooMany"}
 PROGRAMMERS_ERRORS = {
     "ValueError", "TypeError", "RuntimeError", "AssertionError", "LookupError", "KeyError", "OSError",
     "NotImplementedError", "AttributeError", "EOFError", "ConnectionError", "PicklingError",

@@ -23,6 +23,8 @@ from babel.messages.pofile import write_po
 from dashboard.web.language.patterns import parse
 from dashboard.web.language.sentences import path_of, sentences_of
 from tests.web.language.context import (
+    ERRORS,
+    ERRORS_ONLY,
     LABELS,
     LOGS,
     NAMES_AN_OPERATION,
@@ -120,7 +122,9 @@ class _File:
         yield from _states(self.tree)
         roots = []
         for node in self.nodes:
-            if self._is_text(node) and not self._is_text(self.parents.get(node)) and not self._excluded(node):
+            if not self._is_text(node) or self._is_text(self.parents.get(node)) or self._excluded(node):
+                continue
+            if not self.name.startswith(ERRORS_ONLY) or self._in_error(node):
                 roots.append(node)
         found = [(root, list(self._renderings(root, self.scope(root)))) for root in roots]
         for root, renderings in found:
@@ -128,6 +132,14 @@ class _File:
                 continue
             for pieces in renderings[:MAX_VARIANTS]:
                 yield from _messages(pieces, self.name)
+
+    def _in_error(self, node: ast.AST) -> bool:
+        while not isinstance(node, ast.stmt):
+            node = self.parents[node]
+            match node:
+                case ast.Call(func=ast.Name(id=name)) if name in ERRORS:
+                    return True
+        return False
 
     def _is_text(self, node: ast.AST | None) -> bool:
         match node:

@@ -117,7 +117,14 @@ def remove_policy(name: str) -> None:
     services().upload_policies.remove(actor(), name)
 
 
-@resource.route("GET", "/old-files", Permission.READ_FILES, query=AgeQuery, returns=DeletionPlan)
+@resource.route(
+    "GET",
+    "/old-files",
+    Permission.READ_FILES,
+    query=AgeQuery,
+    returns=DeletionPlan,
+    errors={404: "There is no such backend."},
+)
 def plan_old_files(query: AgeQuery) -> DeletionPlan:
     """Return which files were not modified for a time. Deletes nothing."""
     plan: OldFilesPlan = services().old_files.plan(query.days, query.backend)
@@ -138,6 +145,7 @@ def old_file_deletions() -> OldFilesDeletions:
     body=OldFilesRequest,
     returns=Cleanup,
     status=202,
+    errors={404: "There is no such backend."},
 )
 def delete_old_files(body: OldFilesRequest) -> Cleanup:
     """Start to delete what a plan has shown.

@@ -155,10 +155,17 @@ def requests(query: RequestQuery) -> RequestsByDay:
 
 
 @resource.route(
-    "GET", "/usage/duplicates", Permission.READ_FILES, query=DuplicateQuery, returns=DuplicateGroups
+    "GET",
+    "/usage/duplicates",
+    Permission.READ_FILES,
+    query=DuplicateQuery,
+    returns=DuplicateGroups,
+    errors={404: "There is no such backend."},
 )
 def duplicates(query: DuplicateQuery) -> DuplicateGroups:
     """List groups of files with the same content, by checksum, as they were last summed up."""
+    if query.backend:
+        services().backends.get(query.backend)
     reports = services().usage.reports
     return DuplicateGroups(reports.duplicates(limit=query.limit, offset=query.offset, backend=query.backend))
 

@@ -17,6 +17,7 @@ from dashboard.web.api.files.browsing import FileInformation, Key, information
 from dashboard.web.api.routes import Resource
 from dashboard.web.api.schemas import Field
 from dashboard.web.context import actor, services
+from dashboard.web.language.sentences import translated
 
 resource = Resource(
     "File changes", "Copying, moving and deleting files, and changing what is stored with them."
@@ -264,7 +265,14 @@ def _outcomes(outcomes: Sequence[Outcome]) -> FileOutcomes:
         raise StowageError(one.kind, one.reason, operation="files", subject=one.key, remedy=one.remedy)
     return FileOutcomes(
         tuple(
-            FileOutcome(each.key, each.to, each.done, each.kind or "", each.reason, each.remedy)
+            FileOutcome(
+                each.key,
+                each.to,
+                each.done,
+                each.kind or "",
+                translated(each.reason),
+                translated(each.remedy),
+            )
             for each in outcomes
         )
     )

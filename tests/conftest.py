@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from argon2 import PasswordHasher
 
-from dashboard.services.people import passwords
+from tests import shortcuts
 from tests.servers import azurite as azurite_server
 from tests.servers.azurite import Azurite
 from tests.servers.faults import FaultProxy
@@ -54,12 +53,8 @@ def _no_running_loop(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_hashes() -> Iterator[None]:
-    """A real hash takes 64 MiB and a tenth of a second of all processors; what is tested does not depend on
-    its cost."""
-    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "PasswordHasher", lambda: quick)
+def _shortcuts() -> Iterator[None]:
+    with shortcuts.taken():
         yield
 
 

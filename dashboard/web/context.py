@@ -29,7 +29,7 @@ def services() -> Services:
 
 def api_document() -> Mapping[str, Any]:
     """Return the OpenAPI document of this application's API."""
-    return cast("Mapping[str, Any]", current_app.extensions[API_DOCUMENT])
+    return cast("Mapping[str, Any]", current_app.extensions[API_DOCUMENT]())
 
 
 def actor() -> Actor:

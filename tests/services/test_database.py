@@ -14,9 +14,11 @@ from sqlalchemy.exc import OperationalError
 
 from dashboard.errors import StowageError
 from dashboard.models.console import Setting
+from dashboard.services import engines
 from dashboard.services.database import Database, open_database, prepare_instance
 from dashboard.services.engines import engine_options
 from dashboard.settings import Settings
+from tests import shortcuts
 from tests.services.database_file import opened
 
 
@@ -45,8 +47,10 @@ def test_concurrent_read_modify_writes_are_all_kept(database: Database) -> None:
         assert session.get_one(Setting, "counter").value == "400"
 
 
-def test_every_connection_has_the_pragmas(database: Database) -> None:
+def test_every_connection_has_the_pragmas(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "PRAGMAS", shortcuts.PRAGMAS)
     for engine in (database.main, database.work):
+        engine.dispose()
         with engine.connect() as connection:
             found = {
                 name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()

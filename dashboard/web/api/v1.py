@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from flask import Blueprint, Flask
 
 from dashboard.web.api import (
@@ -79,9 +81,14 @@ RESOURCES = (
 
 
 def install(app: Flask) -> None:
-    """Register every route, and the document that is made from them."""
+    """Register every route, and the document that is made from them when somebody asks for it."""
     blueprint = Blueprint("api_v1", __name__)
     for resource in RESOURCES:
         resource.register(blueprint)
     app.register_blueprint(blueprint)
-    app.extensions[API_DOCUMENT] = document.openapi(RESOURCES)
+    app.extensions[API_DOCUMENT] = _openapi
+
+
+@cache
+def _openapi() -> document.Json:
+    return document.openapi(RESOURCES)

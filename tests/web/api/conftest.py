@@ -60,5 +60,5 @@ def program(console: WebConsole, scopes: Sequence[str], username: str = ADMIN) -
     who = Actor(username, ROLES[username], "web")
     made = console.services.tokens.create(who, f"token {next(_numbers)}", scopes)
     client = console.app.test_client(use_cookies=False)
-    document = DocumentCheck(console.app.extensions[API_DOCUMENT])
+    document = DocumentCheck(console.app.extensions[API_DOCUMENT]())
     return ApiProgram(client, made.secret.reveal(), document)

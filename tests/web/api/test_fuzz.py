@@ -167,7 +167,7 @@ def in_process(tmp_path: Path) -> Iterator[tuple[Json, Send]]:
         response.close()
         return found
 
-    yield console.app.extensions[API_DOCUMENT], send
+    yield console.app.extensions[API_DOCUMENT](), send
     console.services.close()
 
 

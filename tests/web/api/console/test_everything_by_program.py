@@ -123,7 +123,7 @@ def test_every_change_of_the_console_has_its_operation(console: WebConsole) -> N
 
 
 def test_every_operation_is_in_the_document_and_needs_the_same(console: WebConsole) -> None:
-    paths = console.app.extensions[API_DOCUMENT]["paths"]
+    paths = console.app.extensions[API_DOCUMENT]()["paths"]
     for endpoint, operation in SAME.items():
         method, path = operation.split()
         described = paths[f"/api/v1{path}"][method.lower()]

@@ -41,7 +41,7 @@ def session(console: WebConsole) -> NewSession:
     def make(username: str) -> SignedInProgram:
         browser = console.browser()
         assert browser.sign_in(username).status_code == 303
-        return SignedInProgram(browser, DocumentCheck(console.app.extensions[API_DOCUMENT]))
+        return SignedInProgram(browser, DocumentCheck(console.app.extensions[API_DOCUMENT]()))
 
     return make
 

@@ -10,7 +10,7 @@ TESTS ?=
 BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
-.PHONY: help run test screens contract hostile lint types contracts check demo bench bench-storage bench-web interop torture \
+.PHONY: help run test screens contract hostile lint types contracts check demo bench bench-scale bench-storage bench-web interop torture \
         oldest wheel translations lock clean s3 storage-test storage-info storage-usage storage-cleanup storage-link \
         storage-backup
 
@@ -80,6 +80,10 @@ storage-link storage-backup:  ## stowage storage link and backup (TO=path)
 bench:  ## measure copying against rclone and s5cmd, near, 20 ms away and over TLS (BENCH="--only small,20ms")
 	@$(ENSURE) requirements-dev.lock
 	@exec $(PY) -m bench $(BENCH)
+
+bench-scale:  ## measure planning a migration of a million objects (BENCH=--quick)
+	@$(ENSURE) requirements-dev.lock
+	@exec $(PY) -m bench.scale $(BENCH)
 
 bench-storage:  ## measure every driver against its vendor's SDK (BENCH="--driver s3 --rounds 5")
 	@$(ENSURE) requirements-dev.lock

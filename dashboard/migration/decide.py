@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 from dashboard.migration.ledger import ANYTHING, Planned, Reason
 from dashboard.migration.reasons import (
@@ -33,7 +32,8 @@ def decide(entry: Entry, found: Entry | None, spec: Spec, check_key: Callable[[s
         return _planned(entry, Action.FAIL, reason_for(error, entry.key))
     if found is None:
         return _planned(entry, Action.COPY)
-    return replace(_planned(entry, *_decide_existing(entry, found, spec)), found=fingerprint(found))
+    action, reason = _decide_existing(entry, found, spec)
+    return Planned(entry.key, entry.size, action, entry.modified, entry.etag, reason, fingerprint(found))
 
 
 def fingerprint(found: Entry) -> str:
@@ -104,9 +104,11 @@ def _if_newer(entry: Entry, found: Entry) -> tuple[Action, Reason | None]:
 
 def same_checksum(one: str | None, other: str | None) -> bool | None:
     """Whether two ETags that are both plain MD5 sums agree; None when they cannot be compared."""
-    if one is None or other is None or not (_MD5.match(one) and _MD5.match(other)):
+    if one is None or other is None or not _MD5.match(one):
         return None
-    return one.lower() == other.lower()
+    if one == other:
+        return True
+    return one.lower() == other.lower() if _MD5.match(other) else None
 
 
 def _is_not_older(found: Entry, entry: Entry) -> bool:

@@ -58,6 +58,13 @@ class Reason:
     remedy: str = ""
 
 
+_FIRST_STATES = {
+    Action.SKIP: ObjectState.SKIPPED,
+    Action.FAIL: ObjectState.FAILED,
+    Action.FOLDER: ObjectState.FAILED,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What the plan decided for one source object. ``reason`` is set for skipped and failed ones. ``found``:
@@ -74,9 +81,7 @@ class Planned:
     @property
     def state(self) -> ObjectState:
         """The first state of its row."""
-        if self.action is Action.SKIP:
-            return ObjectState.SKIPPED
-        return ObjectState.FAILED if self.action in (Action.FAIL, Action.FOLDER) else ObjectState.PENDING
+        return _FIRST_STATES.get(self.action, ObjectState.PENDING)
 
 
 @dataclass(frozen=True, slots=True)

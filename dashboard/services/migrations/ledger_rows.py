@@ -22,7 +22,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from dashboard.migration.ledger import FinalCheck, Planned, Reason, Settled
 from dashboard.migration.types import ObjectState
-from dashboard.models.work import names, objects
+from dashboard.models.work import listing, names, objects
 from dashboard.services.bulk import BulkStatement
 from dashboard.services.database import clamp_integer
 from dashboard.storage.types import Entry
@@ -51,6 +51,9 @@ REPLAN = (
     .values({name: bindparam(name) for name in _PLANNED})
 )
 PLAN = BulkStatement(insert(objects), ("migration_id", *_PLANNED))
+SAVE_LISTED = BulkStatement(
+    insert(listing).prefix_with("OR REPLACE"), ("migration_id", "key", "size", "modified", "etag")
+)
 SETTLE = BulkStatement(
     update(objects)
     .where(objects.c.id == bindparam("b_id"), objects.c.state == ObjectState.IN_FLIGHT.value)

@@ -22,7 +22,6 @@ from sqlalchemy import (
     Select,
     Table,
     func,
-    insert,
     select,
     update,
 )
@@ -56,6 +55,7 @@ from dashboard.services.migrations.ledger_rows import (
     RECORD_FINAL_CHECK,
     REPLAN,
     RETURN_ROW,
+    SAVE_LISTED,
     SETTLE,
     claim_rows,
     entry_values,
@@ -239,10 +239,8 @@ class SqlLedger:
         if not entries:
             return
         with self._write() as connection:
-            connection.execute(
-                insert(listing).prefix_with("OR REPLACE"),
-                [{"migration_id": self._id, **entry_values(entry)} for entry in entries],
-            )
+            values = [{"migration_id": self._id, **entry_values(entry)} for entry in entries]
+            SAVE_LISTED.run(connection, values)
 
     def find_in_listing(self, keys: Sequence[str]) -> Mapping[str, Entry]:
         """See ``Ledger.find_in_listing``."""

@@ -29,6 +29,8 @@ summaries = Table(
     Column("duplicate_groups", Integer, nullable=False),
     Column("duplicate_files", Integer, nullable=False),
     Column("duplicate_bytes", Integer, nullable=False),
+    # The changes of the catalogue that are in these figures: see files_by_day. Null: not known.
+    Column("changes", Integer),
 )
 
 # The groups of files with the same content that waste most.

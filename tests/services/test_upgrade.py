@@ -24,7 +24,7 @@ from sqlalchemy import Engine, create_engine, event, inspect, select
 from dashboard import __version__
 from dashboard.app import create_app
 from dashboard.errors import Kind, StowageError
-from dashboard.models import audit_search
+from dashboard.models import audit_search, files_by_day
 from dashboard.models.console import Setting
 from dashboard.models.every_table import main_metadata, work_metadata
 from dashboard.models.waiting import WaitingHold, WaitingObject
@@ -79,8 +79,8 @@ def columns(engine: Engine, table: str) -> set[str]:
 
 
 def is_modelled(name: str | None, kind: str, _parents: object) -> bool:
-    """A virtual table is made by its own statements, and keeps tables of its own."""
-    return not (kind == "table" and name and name.startswith(audit_search.TABLE))
+    """What only SQLite has is made by its own statements; a virtual table keeps tables of its own."""
+    return not (kind == "table" and name and name.startswith((audit_search.TABLE, files_by_day.TABLE)))
 
 
 Step = Callable[..., None]

@@ -13,8 +13,8 @@ from dashboard.services.csv_cells import csv_line
 from dashboard.services.database import Database
 from dashboard.services.history.history import History
 from dashboard.services.requests.request_counts import RequestCounts, RequestTotals
+from dashboard.services.usage.file_figures import AGE_NAMES, SIZE_NAMES, UNKNOWN_AGE
 from dashboard.services.usage.prices import PriceTable, cost_of
-from dashboard.services.usage.summing_up import AGES, LARGER, OLDER, SIZES, UNKNOWN_AGE
 from dashboard.services.usage.usage_values import (
     BackendUsage,
     DuplicateGroup,
@@ -24,8 +24,6 @@ from dashboard.services.usage.usage_values import (
 )
 
 MAX_SHOWN = 20
-SIZE_NAMES = (*(name for name, _ in SIZES), LARGER)
-AGE_NAMES = (*(name for name, _ in AGES), OLDER)
 
 
 class UsageReports:

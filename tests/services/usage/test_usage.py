@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import os
+import random
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import delete, event
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.console import Setting
+from dashboard.models.usage import duplicates, summaries
 from dashboard.services.catalogue.catalogue import FileFacts
 from dashboard.services.files.changing.outcomes import FileRef
 from dashboard.services.requests.request_counts import RequestTotals
+from dashboard.services.usage import summing_up
 from dashboard.services.usage.duplicate_files import Keep
 from dashboard.services.usage.prices import ESTIMATES, SETTING, Price, PriceTable, cost_of
 from dashboard.services.usage.usage_values import BackendUsage, DuplicateGroup, Usage
@@ -86,6 +89,73 @@ def test_the_catalogue_is_summed_up(console: ServiceConsole, root: Path) -> None
     assert [file.key for file in found.largest] == ["c.mp4", "b.jpg", "odd-\udcff", "a.jpg"]
     assert [file.key for file in found.oldest] == ["c.mp4", "b.jpg", "a.jpg"]
     assert found.without_checksum == 2
+
+
+def test_files_are_read_again_only_after_one_has_changed(
+    console: ServiceConsole, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summing, backend = console.services.usage.summing_up, console.services.backends.get("media")
+    for key in ("a", "b"):
+        store(console, root, key)
+    first = summed(console)
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    event.listen(console.services.database.work, "before_cursor_execute", note)
+    assert summing.run()
+    assert summing.backend(backend.id)
+    assert not [each for each in statements if "FROM files " in each.replace("\n", " ")]
+    store(console, root, "c")
+    assert summed(console).duplicates[0].copies == 3
+    console.services.catalogue.record([FileFacts(backend.id, "c", 4, 1.0, "", sha256="b" * 64)])
+    assert summing.backend(backend.id)
+    assert console.services.usage.reports.usage().duplicates[0].copies == 2
+    assert [each for each in statements if "FROM files " in each.replace("\n", " ")]
+    later = time.time() + 2 * DAY
+    monkeypatch.setattr(time, "time", lambda: later)
+    again = summed(console).backends
+    assert max(each.at or 0.0 for each in again) > max(each.at or 0.0 for each in first.backends) + DAY
+    event.remove(console.services.database.work, "before_cursor_execute", note)
+
+
+def test_all_backends_together_are_summed_up_as_each_by_itself(
+    console: ServiceConsole, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, now = random.Random(11), time.time()
+    (tmp_path / "other").mkdir()
+    other = console.services.backends.add(ADMIN, local("other", tmp_path / "other"))
+    ids = [console.services.backends.get("media").id, other.id]
+    console.services.catalogue.record(
+        [
+            FileFacts(
+                rng.choice(ids),
+                f"{number}.{rng.choice(('jpg', 'txt', 'x'))}",
+                rng.choice((0, 10, 2_000, 10**7)),
+                rng.choice((None, now - rng.random() * 900 * DAY)),
+                "",
+                sha256=rng.choice(("", "", *(c * 64 for c in "abc"))),
+                md5=rng.choice(("", "d" * 32, "e" * 32)),
+            )
+            for number in range(400)
+        ]
+    )
+    monkeypatch.setattr(summing_up, "PAGE", 37)
+    monkeypatch.setattr(time, "time", lambda: now)
+    together = summed(console)
+    with console.services.database.work_write() as connection:
+        for table in (summaries, duplicates):
+            connection.execute(delete(table))
+    for name in ("local-disk", "media", "other"):
+        assert console.services.usage.summing_up.backend(console.services.backends.get(name).id)
+    apart = console.services.usage.reports.usage()
+    assert together.duplicate_groups > 10
+    without_ids = [
+        replace(usage, duplicates=tuple(replace(each, id=0) for each in usage.duplicates))
+        for usage in (together, apart)
+    ]
+    assert without_ids[0] == without_ids[1]
 
 
 def test_a_removed_backend_leaves_no_figures(console: ServiceConsole, root: Path) -> None:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, func, insert, select, text, update
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.jobs.types import JobKind
+from dashboard.models import files_by_day
 from dashboard.models.catalogue import cleanups, files
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
@@ -38,17 +39,21 @@ class OldFiles:
         self._catalogue = catalogue
 
     def plan(self, days: int, backend: str = "") -> OldFilesPlan:
-        """Return what is older than ``days`` according to the catalogue. Changes nothing. Raises
-        ``InvalidInput`` for ``days``, and ``NOT_FOUND`` for an unknown backend."""
+        """Return what is older than ``days`` according to the catalogue. Changes nothing. Days are those of
+        UTC: what was modified today or on one of the ``days`` before is not old. Reads a row for each day,
+        however many files there are. Raises ``InvalidInput`` for ``days``, and ``NOT_FOUND`` for an unknown
+        backend."""
         if not 1 <= days <= MAX_DAYS:
             raise InvalidInput(
                 "days", "This is not an age in days.", remedy=f"Enter a number from 1 to {MAX_DAYS:,}."
             )
         now = time.time()
-        before = now - days * DAY
-        with self._database.work_read() as connection:
-            last_id = connection.scalar(select(func.max(_F.id))) or 0
-        count, size = self._totals(self._id_of(backend), before, now, last_id)
+        before = (now // DAY - days) * DAY
+        backend_id = self._id_of(backend)
+        with self._database.read_together():
+            with self._database.work_read() as connection:
+                last_id = connection.scalar(select(func.max(_F.id))) or 0
+            count, size = self._totals_by_day(backend_id, before, now, last_id)
         oldest = self._catalogue.search(
             FileFilters(backend=backend, modified_before=before), sort=Sort.MODIFIED, limit=SHOWN
         )
@@ -133,17 +138,29 @@ class OldFiles:
     def _id_of(self, backend: str) -> int | None:
         return self._backends.get(backend).id if backend else None
 
+    def _totals_by_day(
+        self, backend_id: int | None, before: float, planned_at: float, last_id: int
+    ) -> tuple[int, int]:
+        """As ``_totals`` for the beginning of a day and all rows that there are now."""
+        with self._database.work_read() as connection:
+            if not files_by_day.is_kept(connection):
+                return self._totals(backend_id, before, planned_at, last_id)
+            rows = connection.execute(text(files_by_day.FILES_BEFORE), {"day": int(before // DAY)}).all()
+        return self._added_up([row for row in rows if backend_id in (None, row[0])])
+
     def _totals(
         self, backend_id: int | None, before: float, planned_at: float, last_id: int
     ) -> tuple[int, int]:
         matching = old_rows(backend_id, before, planned_at, last_id)
         with self._database.work_read() as connection:
             query = select(_F.backend_id, func.count(), func.coalesce(func.sum(_F.size), 0))
-            found: Sequence[Any] = connection.execute(query.where(*matching).group_by(_F.backend_id)).all()
+            found = connection.execute(query.where(*matching).group_by(_F.backend_id)).all()
+        return self._added_up(found)
+
+    def _added_up(self, found: Sequence[Any]) -> tuple[int, int]:
         known = self._catalogue.names_of({row[0] for row in found})
-        return sum(row[1] for row in found if row[0] in known), sum(
-            row[2] for row in found if row[0] in known
-        )
+        mine = [row for row in found if row[0] in known]
+        return sum(row[1] for row in mine), sum(row[2] for row in mine)
 
 
 def old_rows(

@@ -28,6 +28,7 @@ from tests.servers.webdav import WebDAV
 def pytest_collection() -> Iterator[None]:
     """What is collected stays to the end: looking it through for garbage again and again took a third of the
     time of collecting."""
+    shortcuts.give_memory_back()
     gc.disable()
     try:
         return (yield)

@@ -72,6 +72,12 @@ class VercelBlob:
         self.stores[name] = Store(access)
         return f"vercel_blob_rw_{name}_{SUFFIX}"
 
+    def forget(self, token: str) -> None:
+        """Let go of what the store of this token holds."""
+        store = self.store(token)
+        for held in (store.blobs, store.before, store.uploads):
+            held.clear()
+
     def store(self, token: str) -> Store:
         """The store of a token."""
         return self.stores[token.split("_")[3]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.errors import InvalidKey, Unsupported
 
 
+@functools.lru_cache(maxsize=16)
 def content_of(size: int, seed: int = 7) -> bytes:
+    """Always the same bytes, kept once: all modules of the tests are in memory together."""
     return random.Random(seed).randbytes(size)
 
 

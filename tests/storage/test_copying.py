@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -29,11 +28,12 @@ from dashboard.storage.wrappers.read_only import ReadOnly
 from dashboard.storage.wrapping import CONNECTION_POWERS, Wrapper
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
+from tests.storage.objects import content_of
 
 MIB = 1024 * 1024
-SMALL = random.Random(1).randbytes(5000)
-MIDDLE = random.Random(2).randbytes(2 * MIB)
-LARGE = random.Random(3).randbytes(20 * MIB + 3)
+SMALL = content_of(5000)
+MIDDLE = content_of(2 * MIB)
+LARGE = content_of(20 * MIB + 3)
 HELD = Attributes(content_type="a/b", metadata={"x": "y"})
 SIZES = pytest.mark.parametrize(
     "data", [b"", SMALL, MIDDLE, LARGE], ids=["empty", "small", "middle", "large"]

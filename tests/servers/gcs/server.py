@@ -121,6 +121,12 @@ class GoogleStorage:
         self.settings[name] = {"kind": "storage#bucket", **given, "name": name, "metageneration": "1"}
         return self.settings[name]
 
+    def forget(self, bucket: str) -> None:
+        """Let go of what a bucket of :meth:`new_bucket` holds, and of every unfinished upload."""
+        self.buckets[bucket].clear()
+        self.older.get(bucket, {}).clear()
+        self.sessions.clear()
+
     def archive(self, bucket: str, name: bytes) -> None:
         """Remove the current generation; with versioning it becomes an older one."""
         stored = self.buckets[bucket].pop(name, None)

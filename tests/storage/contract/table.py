@@ -115,25 +115,33 @@ def azure_exact(request: pytest.FixtureRequest) -> Driver:
 def gcs(request: pytest.FixtureRequest) -> Driver:
     """A new folder of a new bucket of Google's."""
     server: GoogleStorage = request.getfixturevalue("google")
-    return gcs_on(server, server.new_bucket(), server.writer, "deep/er/")
+    bucket = server.new_bucket()
+    request.addfinalizer(lambda: server.forget(bucket))
+    return gcs_on(server, bucket, server.writer, "deep/er/")
 
 
 def gcs_exact(request: pytest.FixtureRequest) -> Driver:
     """A new bucket of Google's."""
     server: GoogleStorage = request.getfixturevalue("google")
-    return gcs_on(server, server.new_bucket(), server.writer)
+    bucket = server.new_bucket()
+    request.addfinalizer(lambda: server.forget(bucket))
+    return gcs_on(server, bucket, server.writer)
 
 
 def vercel_blob(request: pytest.FixtureRequest) -> Driver:
     """A new folder of a new public store."""
     server: VercelBlob = request.getfixturevalue("vercel")
-    return vercel_at(server.endpoint, server.new_store(), f"folder-{next(_numbers)}/")
+    token = server.new_store()
+    request.addfinalizer(lambda: server.forget(token))
+    return vercel_at(server.endpoint, token, f"folder-{next(_numbers)}/")
 
 
 def vercel_private(request: pytest.FixtureRequest) -> Driver:
     """A new folder of a new private store."""
     server: VercelBlob = request.getfixturevalue("vercel")
-    return vercel_at(server.endpoint, server.new_store("private"), f"f{next(_numbers)}/", access="private")
+    token = server.new_store("private")
+    request.addfinalizer(lambda: server.forget(token))
+    return vercel_at(server.endpoint, token, f"f{next(_numbers)}/", access="private")
 
 
 def shelf_driver(request: pytest.FixtureRequest) -> Driver:

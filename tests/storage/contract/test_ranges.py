@@ -19,7 +19,7 @@ from tests.servers.drivers import webdav_at
 from tests.storage.objects import content_of, unsupported
 
 DATA = content_of(100_000)
-LARGE = content_of(SMALL + 2_000_000)
+LARGE = content_of(SMALL + 500_000)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,9 +15,10 @@ from dashboard.storage.net.resuming import PART_BYTES, resumable
 from dashboard.storage.types import Attributes, Entry, Secret
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
+from tests.storage import objects
 
-SIZE = 20 * 1024 * 1024 + 12_345
-CONTENT = random.Random(8).randbytes(SIZE)
+SIZE = 20 * 1024 * 1024 + 3
+CONTENT = objects.content_of(SIZE)
 
 
 @pytest.fixture

@@ -50,8 +50,10 @@ KEY = {
 
 
 @pytest.fixture
-def bucket(google: GoogleStorage) -> str:
-    return google.new_bucket()
+def bucket(google: GoogleStorage) -> Iterator[str]:
+    made = google.new_bucket()
+    yield made
+    google.forget(made)
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
 from tests.servers.s3 import KeyPair, bucket_name
 from tests.servers.seaweedfs import SeaweedFS
+from tests.storage.objects import content_of
 
 MIB = 1024 * 1024
-LARGE = bytes(range(256)) * 4 * 1024 * 20 + b"tail"
+LARGE = content_of(20 * MIB + 3)
 
 
 def md5(data: bytes) -> str:

@@ -19,11 +19,12 @@ from tests.servers.faults import FaultProxy
 from tests.servers.processes import free_ports
 from tests.servers.s3 import KeyPair
 from tests.servers.seaweedfs import SeaweedFS
+from tests.storage.objects import content_of
 from tests.storage.probing import failed_step, run
 
 MIB = 1024 * 1024
 DATA = bytes(range(256)) * 4 * 1024
-LARGE = DATA * 20
+LARGE = content_of(20 * MIB + 3)
 Make = Callable[..., S3Driver]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import random
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -31,10 +30,11 @@ from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
+from tests.storage.objects import content_of
 from tests.storage.probing import run, states, step_of
 
 MIB = 1024 * 1024
-LARGE = random.Random(5).randbytes(20 * MIB + 3)
+LARGE = content_of(20 * MIB + 3)
 KEY, OTHER = (Secret(base64.b64encode(bytes([n]) * 32).decode()) for n in (7, 8))
 _numbers = count(1)
 

@@ -32,8 +32,10 @@ def folder_of(token: str) -> str:
 
 
 @pytest.fixture
-def token(vercel: VercelBlob) -> str:
-    return vercel.new_store()
+def token(vercel: VercelBlob) -> Iterator[str]:
+    made = vercel.new_store()
+    yield made
+    vercel.forget(made)
 
 
 @pytest.fixture

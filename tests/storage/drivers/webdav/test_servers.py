@@ -14,7 +14,7 @@ from tests.servers.odd_dav import OddDAV
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import run, step_of
 
-LARGE = content_of(SMALL + 100_000)
+LARGE = content_of(SMALL + 500_000)
 
 
 @pytest.fixture

@@ -27,9 +27,8 @@ unexport PYTHONDONTWRITEBYTECODE
 test:  ## install what the tests need and run them all
 	@$(ENSURE) requirements-dev.lock
 	@$(PY) -m pytest --collect-only -qq >/dev/null 2>&1 &
-	@sh .ci/find-chromium --install >/dev/null
-	@sh .ci/install-azurite
-	@sh .ci/install-clamd
+	@sh .ci/install-azurite & azurite=$$!; \
+	  sh .ci/find-chromium --install >/dev/null && sh .ci/install-clamd; found=$$?; wait $$azurite; exit $$found
 	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -n 3 --dist worksteal -m "not torture and not interop" $(TESTS)
 
 contract:  ## run the conformance suite over every backend and write docs/backends.md

@@ -188,6 +188,8 @@ UNPROVEN = {
     "azure": (SMALL, "Azurite does not tell the MD5 of a block it received, as Azure does"),
 }
 """Rows of ``DRIVERS`` whose receipts prove nothing above so many bytes, and why."""
+LISTED_BY_FOLDER = frozenset({"webdav", "nextcloud", "sftp", "ftp", "ftps"})
+"""Whose protocols have no pages: a listing is as long as a folder."""
 LOST_BY_THE_TEST_SERVER = {("s3", "new\nline"): "moto itself loses line breaks in keys"}
 SORTED_BY_THE_TEST_SERVER = {
     "azure": ("\U0001f600", "Azurite sorts UTF-16 units, so after letters beyond U+FFFF")

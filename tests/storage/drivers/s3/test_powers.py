@@ -133,7 +133,8 @@ def test_odd_keys_are_deleted_too(moto: S3Driver) -> None:
 
 def test_more_than_a_thousand_go_in_several_requests(large: S3Driver) -> None:
     keys = [f"k{number:04}" for number in range(1003)]
-    filled(large, keys)
+    # S3 takes a key that is not there for deleted; these are on both sides of its limit.
+    filled(large, [*keys[:20], *keys[980:]])
     assert large.delete_many(iter(keys)) == {}
     assert list(large.list()) == []
 

@@ -287,11 +287,13 @@ def summary(driver: str, options: Options) -> str:
 
 def location(driver: str, options: Options) -> Location:
     """Return where the objects of a saved backend are. No network call."""
+    kind = DRIVERS.get(driver)
+    known = _described(kind, kind.location, options, None) if kind is not None else None
+    if known is not None:
+        return known
     not_a_place = {"prefix", *(option.name for option in WRAPPER_OPTIONS)}
     values = sorted((name, value) for name, value in options.items() if name not in not_a_place)
-    unknown = Location(json.dumps(values), options.get("prefix", ""))
-    kind = DRIVERS.get(driver)
-    return _described(kind, kind.location, options, unknown) if kind is not None else unknown
+    return Location(json.dumps(values), options.get("prefix", ""))
 
 
 def free_bytes(driver: str, options: Options) -> int | None:

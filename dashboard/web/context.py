@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXTENSION = "stowage"
 API_DOCUMENT = "stowage.api"
 
-_FOUND = "stowage.found"
+_FOUND = "stowage_found"
 API_PATHS = ("/api/", "/admin/storage/", "/admin/storage-service/", "/environment-variables")
 """Where programs are answered, always in JSON."""
 
@@ -53,14 +53,15 @@ def address() -> str:
 def found_out() -> dict[str, Any]:
     """Return what was found out about this request and its person, by the caller's names: pages ask for it
     hundreds of times. Only inside a request."""
-    # Not in ``g``: that may be an application context's, in which several requests are made.
-    found: dict[str, Any] = request.environ.setdefault(_FOUND, {})
+    # Not in ``g``: that may be an application context's, in which several requests are made. Past the proxy,
+    # which takes as long as all the rest.
+    found: dict[str, Any] = cast("Any", request)._get_current_object().__dict__.setdefault(_FOUND, {})
     return found
 
 
 def forget_person() -> None:
     """Find everything out again: somebody has just signed in or out."""
-    request.environ.pop(_FOUND, None)
+    found_out().clear()
 
 
 def can(permission: str) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections.abc import Callable
+from datetime import datetime, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from flask import Flask
@@ -109,29 +111,43 @@ def date_time(at: float | None) -> Markup:
     """A time to the minute. Where the person has chosen no time zone, scripts show it in the browser's."""
     if at is None:
         return Markup("–")
-    when = choice.local(at)
+    mark = Markup(" data-local") if choice.shows_browser_time() else Markup("")
+    return _date_time(at, choice.zone(), time.tzname, choice.language(), mark)
+
+
+@lru_cache(4_096)
+def _date_time(
+    at: float, zone: tzinfo | None, _machine: tuple[str, str], language: str, mark: Markup
+) -> Markup:
+    # The times of a chart are those of the page before. ``_machine``: what a zone of None stands for.
+    when = choice.in_zone(at, zone)
     return Markup('<time datetime="{}" title="{}"{}>{}</time>').format(
         when.isoformat(timespec="seconds"),
-        _stamp(at),
-        Markup(" data-local") if choice.shows_browser_time() else "",
-        localized.date_and_time(when),
+        _stamp(when),
+        mark,
+        localized.date_and_time(when, language),
     )
 
 
 def moment(at: float | None) -> Markup:
     """A time to the second."""
-    return Markup("–") if at is None else _time(at, _stamp(at))
+    return Markup("–") if at is None else _time(at, _stamp(choice.local(at)))
 
 
-def _stamp(at: float) -> str:
-    return f"{choice.local(at):%Y-%m-%d %H:%M:%S %Z}"
+def _stamp(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _time(at: float, text: str) -> Markup:
-    when = choice.local(at)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        when.isoformat(timespec="seconds"), _stamp(at), text
-    )
+    return _exact_time(at, choice.zone(), time.tzname).format(text)
+
+
+@lru_cache(4_096)
+def _exact_time(at: float, zone: tzinfo | None, _machine: tuple[str, str]) -> Markup:
+    when = choice.in_zone(at, zone)
+    exact = Markup('<time datetime="{}" title="{}">').format(when.isoformat(timespec="seconds"), _stamp(when))
+    # A brace in the name of a zone is none of the place for the text.
+    return exact.replace("{", "{{").replace("}", "}}") + Markup("{}</time>")
 
 
 def plural(count: int, one: str, many: str = "") -> str:

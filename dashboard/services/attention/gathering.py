@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Float, Select, bindparam, func, or_, select
 
 from dashboard.jobs.types import JobKind, JobState
 from dashboard.migration.types import Progress
@@ -70,17 +71,31 @@ class Attention:
 
     def _locked(self) -> int:
         """Names and addresses that had to wait; one attacker counts for each name that he tries."""
-        over = [
-            (SignInAttempts.scope == scope) & (SignInAttempts.failures >= LIMITS[scope].free_attempts)
-            for scope in ("pair", "address", "user", "own", "code")
-        ]
-        recent = SignInAttempts.last_at > time.time() - FORGET
         with self.database.read() as session:
-            return session.scalar(select(func.count()).where(or_(*over), recent)) or 0
+            return session.scalar(_locked_out(), {"since": time.time() - FORGET}) or 0
 
     def _late_since(self) -> float | None:
-        due = func.max(Job.created_at, func.coalesce(Job.not_before, 0.0))
-        query = select(func.min(due)).where(Job.kind.in_(_SHORT), Job.state == JobState.QUEUED)
         with self.database.read() as session:
-            since = session.scalar(query)
+            since = session.scalar(_first_waiting())
         return since if since is not None and since < time.time() - LATE_SECONDS else None
+
+
+# Putting a statement together takes longer than running it, and the Overview is asked for again and again.
+
+
+@cache
+def _locked_out() -> Select[int]:
+    """How many names and addresses failed too often after the parameter ``since``."""
+    over = [
+        (SignInAttempts.scope == scope) & (SignInAttempts.failures >= LIMITS[scope].free_attempts)
+        for scope in ("pair", "address", "user", "own", "code")
+    ]
+    recent = SignInAttempts.last_at > bindparam("since", type_=Float)
+    return select(func.count()).where(or_(*over), recent)
+
+
+@cache
+def _first_waiting() -> Select[float]:
+    """When the first of the short jobs that wait was due."""
+    due = func.max(Job.created_at, func.coalesce(Job.not_before, 0.0))
+    return select(func.min(due)).where(Job.kind.in_(_SHORT), Job.state == JobState.QUEUED)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Float, Select, bindparam, exists, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from dashboard.errors import Kind, StowageError
@@ -24,6 +25,8 @@ MAX_FALLBACK = 50
 MAX_WORST = 20
 
 _ORDER = (Backend.active.desc(), Backend.fallback_position.nulls_last(), Backend.name)
+_WHOLE = (selectinload(Backend.secrets), selectinload(Backend.status))
+"""Everything that is shown, in two statements more for all backends together."""
 _UNHEALTHY = (Badge.DOWN.value, Badge.DEGRADED.value, Badge.READ_ONLY.value)
 
 
@@ -68,34 +71,55 @@ class BackendQueries:
 
     def summary(self) -> Summary:
         """Figures about all backends together."""
-        counting = BackendStatus.counting_at > time.time() - COUNT_IS_STALE
-        unsettled = or_(counting, BackendStatus.badge == Badge.UNKNOWN.value)
-        newest = select(func.max(Backend.id)).where(Backend.active.is_(False))
-        unhealthy = select(Backend).join(BackendStatus, BackendStatus.backend_id == Backend.id)
-        unhealthy = unhealthy.where(BackendStatus.badge.in_(_UNHEALTHY)).order_by(
-            (BackendStatus.badge == Badge.DOWN.value).desc(), Backend.name
-        )
         with self._database.read() as session:
+            row = session.execute(_figures(), {"counting_since": time.time() - COUNT_IS_STALE}).one()
             return Summary(
-                count=session.scalar(select(func.count(Backend.id))) or 0,
-                active=session.scalar(select(Backend.name).where(Backend.active.is_(True))) or "",
-                newest=session.scalar(select(Backend.name).where(Backend.id == newest.scalar_subquery()))
-                or "",
-                fallback=self._fallback(session),
-                busy=session.scalar(select(BackendStatus.backend_id).where(unsettled).limit(1)) is not None,
-                failing=session.scalar(select(func.count()).where(BackendStatus.badge.in_(_UNHEALTHY))) or 0,
-                worst=tuple(info(row) for row in session.scalars(unhealthy.limit(MAX_WORST))),
+                count=row.number,
+                active=row.active or "",
+                newest=row.newest or "",
+                fallback=tuple(map(info, session.scalars(_in_fallback_order()))),
+                busy=bool(row.busy),
+                failing=row.failing,
+                worst=tuple(map(info, session.scalars(_worst()))) if row.failing else (),
             )
 
-    def _fallback(self, session: Session) -> tuple[BackendInfo, ...]:
-        query = select(Backend).where(Backend.fallback_position.is_not(None), Backend.active.is_(False))
-        rows = session.scalars(query.order_by(Backend.fallback_position).limit(MAX_FALLBACK))
-        return tuple(info(row) for row in rows)
-
     def _infos(self, query: Select[Any]) -> tuple[BackendInfo, ...]:
-        eager = query.options(selectinload(Backend.secrets), selectinload(Backend.status))
         with self._database.read() as session:
-            return tuple(info(row) for row in session.scalars(eager))
+            return tuple(info(row) for row in session.scalars(query.options(*_WHOLE)))
+
+
+# Putting these together takes longer than running them, and many pages ask.
+
+
+@cache
+def _figures() -> Select[Any]:
+    """The figures of a :class:`Summary` in one row; ``counting_since``: counts with no sign of life since
+    then are over."""
+    counting = BackendStatus.counting_at > bindparam("counting_since", type_=Float)
+    unsettled = or_(counting, BackendStatus.badge == Badge.UNKNOWN.value)
+    newest = select(func.max(Backend.id)).where(Backend.active.is_(False)).scalar_subquery()
+    return select(
+        select(func.count(Backend.id)).scalar_subquery().label("number"),
+        select(Backend.name).where(Backend.active.is_(True)).limit(1).scalar_subquery().label("active"),
+        select(Backend.name).where(Backend.id == newest).scalar_subquery().label("newest"),
+        exists().where(unsettled).label("busy"),
+        select(func.count()).where(BackendStatus.badge.in_(_UNHEALTHY)).scalar_subquery().label("failing"),
+    )
+
+
+@cache
+def _in_fallback_order() -> Select[Any]:
+    query = select(Backend).where(Backend.fallback_position.is_not(None), Backend.active.is_(False))
+    return query.order_by(Backend.fallback_position).limit(MAX_FALLBACK).options(*_WHOLE)
+
+
+@cache
+def _worst() -> Select[Any]:
+    unhealthy = select(Backend).join(BackendStatus, BackendStatus.backend_id == Backend.id)
+    unhealthy = unhealthy.where(BackendStatus.badge.in_(_UNHEALTHY)).order_by(
+        (BackendStatus.badge == Badge.DOWN.value).desc(), Backend.name
+    )
+    return unhealthy.limit(MAX_WORST).options(*_WHOLE)
 
 
 def get_row(session: Session, name: str) -> Backend:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from typing import Any
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import Select, exists, func, select, update
 
 from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendStatus
@@ -170,24 +172,7 @@ class StatusBoard:
     def checklist(self) -> Checklist:
         """How far the first steps are."""
         with self._database.read() as session:
-            of_another = select(BackendStatus.backend_id).join(
-                Backend, Backend.id == BackendStatus.backend_id
-            )
-            dry_run = func.coalesce(func.json_extract(Migration.spec, "$.dry_run"), 0)
-            admins = (User.role == Role.ADMIN.value) & User.disabled.is_(False)
-            row = session.execute(
-                select(
-                    select(func.count(Backend.id)).scalar_subquery() > 1,
-                    exists().where(BackendStatus.tested_at.is_not(None)),
-                    of_another.where(
-                        BackendStatus.counted_at.is_not(None), Backend.active.is_(False)
-                    ).exists(),
-                    exists().where(Backend.fallback_position.is_not(None)),
-                    exists().where(Backup.state == _BACKUP_DONE),
-                    exists().where((Migration.state == State.FINISHED.value) & (dry_run == 0)),
-                    select(func.count(User.id)).where(admins).scalar_subquery() > 1,
-                )
-            ).one()
+            row = session.execute(_first_steps()).one()
         return Checklist(*(bool(each) for each in row))
 
     def _set(self, backend_id: int, **values: object) -> None:
@@ -195,6 +180,23 @@ class StatusBoard:
             session.execute(
                 update(BackendStatus).where(BackendStatus.backend_id == backend_id).values(**values)
             )
+
+
+@cache
+def _first_steps() -> Select[*tuple[Any, ...]]:
+    """The columns of a :class:`Checklist`. Put together once: the Overview asks each time."""
+    of_another = select(BackendStatus.backend_id).join(Backend, Backend.id == BackendStatus.backend_id)
+    dry_run = func.coalesce(func.json_extract(Migration.spec, "$.dry_run"), 0)
+    admins = (User.role == Role.ADMIN.value) & User.disabled.is_(False)
+    return select(
+        select(func.count(Backend.id)).scalar_subquery() > 1,
+        exists().where(BackendStatus.tested_at.is_not(None)),
+        of_another.where(BackendStatus.counted_at.is_not(None), Backend.active.is_(False)).exists(),
+        exists().where(Backend.fallback_position.is_not(None)),
+        exists().where(Backup.state == _BACKUP_DONE),
+        exists().where((Migration.state == State.FINISHED.value) & (dry_run == 0)),
+        select(func.count(User.id)).where(admins).scalar_subquery() > 1,
+    )
 
 
 def reset(row: BackendStatus) -> None:

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session, aliased
 
 from dashboard.errors import StowageError
@@ -105,15 +105,8 @@ class WriteBack:
 
     def summary(self) -> tuple[Backlog, ...]:
         """Return the backlogs, ordered by the names of home and stand-in."""
-        home, stand_in, row = aliased(Backend), aliased(Backend), WaitingObject
-        query = (
-            select(home.name, stand_in.name, row.state, func.count(row.id))
-            .join(home, home.id == row.home_id)
-            .join(stand_in, stand_in.id == row.stand_in_id)
-            .group_by(home.name, stand_in.name, row.state)
-        )
         with self._database.read() as session:
-            counts = {(h, s, state): count for h, s, state, count in session.execute(query)}
+            counts = {(h, s, state): count for h, s, state, count in session.execute(_waiting())}
         pairs = sorted({(h, s) for h, s, _ in counts})
         backlogs = (
             Backlog(
@@ -357,3 +350,15 @@ def _remove_stored(stand_in: Callable[[WaitingWrite], Driver], row: _Row) -> boo
         log.warning("An object that was written back is deleted from its stand-in later: %s", error.reason)
         return False
     return True
+
+
+@cache
+def _waiting() -> Select[*tuple[Any, ...]]:
+    """What waits, by home, stand-in and state. Put together once: the Overview asks each time."""
+    home, stand_in, row = aliased(Backend), aliased(Backend), WaitingObject
+    return (
+        select(home.name, stand_in.name, row.state, func.count(row.id))
+        .join(home, home.id == row.home_id)
+        .join(stand_in, stand_in.id == row.stand_in_id)
+        .group_by(home.name, stand_in.name, row.state)
+    )

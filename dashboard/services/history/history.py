@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -185,11 +186,12 @@ class History:
             for query in (earlier, within):
                 for row in connection.execute(query):
                     rows.setdefault(row.backend_id, []).append((row.counted_at, row.objects, row.bytes))
-        carried = {each: _carried(sorted(row), times) for each, row in rows.items()}
+        for each in rows.values():
+            each.sort()
         return Totals(
             times,
-            {each: tuple(o for o, _ in row) for each, row in carried.items()},
-            {each: tuple(b for _, b in row) for each, row in carried.items()},
+            {each: _carried(row, times, 1) for each, row in rows.items()},
+            {each: _carried(row, times, 2) for each, row in rows.items()},
         )
 
     def tests(self, backend_id: int, limit: int = MAX_TESTS) -> tuple[KeptTest, ...]:
@@ -308,19 +310,15 @@ def _percentile(values: Sequence[float], part: float) -> float | None:
 
 
 def _carried(
-    rows: Sequence[tuple[float, int, int]], times: Sequence[float]
-) -> list[tuple[int | None, int | None]]:
-    """At each time the last count before it. A period's figure is from the count at its end, so one within
-    it belongs to the next time."""
-    carried: list[tuple[int | None, int | None]] = []
-    last: tuple[int | None, int | None] = (None, None)
-    i = 0
-    for at in times:
-        while i < len(rows) and rows[i][0] <= at:
-            last = rows[i][1:]
-            i += 1
-        carried.append(last)
-    return carried
+    rows: Sequence[tuple[float, int, int]], times: Sequence[float], column: int
+) -> tuple[int | None, ...]:
+    """At each time a column of the last count before it. A period's figure is from the count at its end, so
+    one within it belongs to the next time."""
+    begins = [*(bisect_left(times, row[0]) for row in rows), len(times)]
+    carried: list[int | None] = [None] * begins[0]
+    for row, begin, end in zip(rows, begins, begins[1:], strict=False):
+        carried += [int(row[column])] * (end - begin)
+    return tuple(carried)
 
 
 def _bounded(step: dict[str, Any]) -> dict[str, Any]:

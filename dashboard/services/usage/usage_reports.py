@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -54,8 +55,8 @@ class UsageReports:
             added([row.kinds for row in known]),
             added([row.sizes for row in known], SIZE_NAMES),
             tuple(each for each in ages if each.name != UNKNOWN_AGE or each.files),
-            _named(known, names, "largest", key=lambda each: -each.size),
-            _named(known, names, "oldest", key=lambda each: each.modified or 0.0),
+            _named(known, names, "largest", key=lambda each: -each[2]),
+            _named(known, names, "oldest", key=lambda each: each[3] or 0.0),
             self.duplicates(limit=5),
         )
 
@@ -139,8 +140,8 @@ def _traffic_lines(backend: BackendUsage) -> Iterator[str]:
 
 
 def _named(rows: Any, names: Mapping[int, str], column: str, key: Any) -> tuple[NamedFile, ...]:
-    found = [NamedFile(names[row.backend_id], *each) for row in rows for each in getattr(row, column)]
-    return tuple(sorted(found, key=key)[:MAX_SHOWN])
+    found = ((names[row.backend_id], *each) for row in rows for each in getattr(row, column))
+    return tuple(NamedFile(*each) for each in heapq.nsmallest(MAX_SHOWN, found, key))
 
 
 def _group(row: Row[Any], names: Mapping[int, str]) -> DuplicateGroup:

@@ -78,7 +78,12 @@ def shows_browser_time() -> bool:
 
 def local(at: float) -> datetime:
     """Return a time, in seconds since the epoch, in the time zone of this request."""
-    return datetime.fromtimestamp(at, UTC).astimezone(zone())
+    return in_zone(at, zone())
+
+
+def in_zone(at: float, zone: tzinfo | None) -> datetime:
+    """Return a time, in seconds since the epoch, in a time zone; None: that of the machine."""
+    return datetime.fromtimestamp(at, UTC).astimezone(zone)
 
 
 def zone_name() -> str:

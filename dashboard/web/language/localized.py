@@ -22,6 +22,8 @@ _DAY_OF_YEAR = {"en": "d MMMM y", "de": "d. MMMM y"}
 def numerals(text: str) -> str:
     """Return numbers that were written in English, such as ``1,204`` and ``4.1 MB``, with the separators of
     the language of this request."""
+    if "," not in text and "." not in text:
+        return text
     language = choice.language()
     return text if language == SOURCE else text.translate(_separators(language))
 
@@ -37,9 +39,9 @@ def language_name(code: str) -> str:
     return Locale.parse(code).get_display_name(choice.language()) or code
 
 
-def date_and_time(when: datetime) -> str:
-    """A date with the time to the minute: “22 Nov 2026, 06:11”."""
-    return _format(when, _DATE_TIME)
+def date_and_time(when: datetime, language: str = "") -> str:
+    """A date with the time to the minute: “22 Nov 2026, 06:11”; in this language or the request's."""
+    return _format(when, _DATE_TIME, language)
 
 
 def date(when: datetime) -> str:
@@ -67,7 +69,7 @@ def day_of_year(when: datetime) -> str:
     return _format(when, _DAY_OF_YEAR)
 
 
-def _format(when: datetime, patterns: dict[str, str]) -> str:
-    language = choice.language()
+def _format(when: datetime, patterns: dict[str, str], language: str = "") -> str:
+    language = language or choice.language()
     # Without its zone: the time is that of the zone already.
     return format_datetime(when.replace(tzinfo=None), patterns[language], locale=language)

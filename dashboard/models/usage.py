@@ -63,3 +63,34 @@ request_counts = Table(
     Column("bytes", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# Content that several backends hold: most bytes that nothing needs first.
+shared_contents = Table(
+    "usage_shared_contents",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("size", Integer, nullable=False),
+    # One of the files, to show.
+    Column("key", KeyText, nullable=False),
+    # Lists of [backend_id, files].
+    Column("places", JSON, nullable=False),
+    Column("spare_bytes", Integer, nullable=False),
+    Index("ix_usage_shared_contents_spare", "spare_bytes", "size", "id"),
+    sqlite_autoincrement=True,
+)
+
+# One row about all of it.
+shared_totals = Table(
+    "usage_shared_totals",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    # Ids of the backends that held copies on purpose then.
+    Column("on_purpose", JSON, nullable=False),
+    Column("contents", Integer, nullable=False),
+    Column("spare_files", Integer, nullable=False),
+    Column("spare_bytes", Integer, nullable=False),
+    Column("repeated_bytes", Integer, nullable=False),
+    Column("without_sha256", Integer, nullable=False),
+)

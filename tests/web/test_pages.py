@@ -40,6 +40,7 @@ PAGES = (
     "/usage",
     "/usage?days=365&measure=objects",
     "/usage/duplicates",
+    "/usage/shared",
     "/settings/prices",
     "/migrations",
     "/migrations/new",

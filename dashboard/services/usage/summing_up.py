@@ -35,6 +35,7 @@ from dashboard.models.catalogue import counts, files
 from dashboard.models.usage import duplicates, summaries
 from dashboard.services.database import Database, clamp_integer
 from dashboard.services.usage.file_figures import DAY, FileFigures
+from dashboard.services.usage.several_backends import SeveralBackends
 
 MAX_GROUPS = 2000
 """Groups of duplicates that are kept of each backend, those that waste most."""
@@ -53,8 +54,9 @@ _FIGURES = (_C.key, _C.size, _C.modified, _C.kind, (_C.sha256 == "") & (_C.md5 =
 class SummingUp:
     """Thread-safe."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, several: SeveralBackends) -> None:
         self._database = database
+        self._several = several
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
         """Sum up every backend of which a file has changed. Return False if ``stop`` ended it early.
@@ -65,14 +67,15 @@ class SummingUp:
         now = time.time()
         changes = {each: self._changes(each) for each in wanted}
         stale = [each for each in wanted if not self._is_current(each, changes[each], now)]
-        if not stale:
-            return True
-        figures = self._figures_of(stale, now, stop)
-        if figures is None:
-            return False
-        groups = self._groups(_with_known_checksums(stale))
-        for backend_id in stale:
-            self._store(backend_id, figures[backend_id], groups.get(backend_id, ()), changes[backend_id])
+        if stale:
+            figures = self._figures_of(stale, now, stop)
+            if figures is None:
+                return False
+            groups = self._groups(_with_known_checksums(stale))
+            for backend_id in stale:
+                self._store(backend_id, figures[backend_id], groups.get(backend_id, ()), changes[backend_id])
+        if stale or not self._several.is_current():
+            self._several.sum_up()
         return True
 
     def backend(self, backend_id: int, stop: Callable[[], bool] = lambda: False) -> bool:

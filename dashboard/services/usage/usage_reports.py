@@ -16,6 +16,7 @@ from dashboard.services.history.history import History
 from dashboard.services.requests.request_counts import RequestCounts, RequestTotals
 from dashboard.services.usage.file_figures import AGE_NAMES, SIZE_NAMES, UNKNOWN_AGE
 from dashboard.services.usage.prices import PriceTable, cost_of
+from dashboard.services.usage.several_backends import SeveralBackends
 from dashboard.services.usage.usage_values import (
     BackendUsage,
     DuplicateGroup,
@@ -30,8 +31,11 @@ MAX_SHOWN = 20
 class UsageReports:
     """Thread-safe."""
 
-    def __init__(self, database: Database, history: History, requests: RequestCounts) -> None:
+    def __init__(
+        self, database: Database, history: History, requests: RequestCounts, several: SeveralBackends
+    ) -> None:
         self._database = database
+        self._several = several
         self._history = history
         self._requests = requests
 
@@ -101,6 +105,9 @@ class UsageReports:
             yield from _traffic_lines(each)
         for each in usage.backends:
             yield csv_line(("in duplicates", each.name, each.duplicate_files, each.duplicate_bytes, "", ""))
+        shared = self._several.totals()
+        yield csv_line(("at several backends", "all", shared.contents, shared.repeated_bytes, "", ""))
+        yield csv_line(("at several backends", "spare", shared.spare_files, shared.spare_bytes, "", ""))
 
     def _names(self) -> Mapping[int, str]:
         with self._database.read() as session:

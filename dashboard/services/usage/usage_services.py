@@ -13,6 +13,7 @@ from dashboard.services.files.changing.file_changes import FileWrites
 from dashboard.services.history.history import History
 from dashboard.services.usage.duplicate_files import DuplicateFiles
 from dashboard.services.usage.prices import Prices
+from dashboard.services.usage.several_backends import SeveralBackends
 from dashboard.services.usage.summing_up import SummingUp
 from dashboard.services.usage.usage_reports import UsageReports
 
@@ -24,6 +25,7 @@ class UsageServices:
     reports: UsageReports
     prices: Prices
     duplicates: DuplicateFiles
+    several: SeveralBackends
     summing_up: SummingUp
 
     def run(self, context: JobContext) -> JobResult:
@@ -43,6 +45,7 @@ def compose_usage(
     database: Database, audit: AuditLog, history: History, catalogue: Catalogue, files: FileServices
 ) -> UsageServices:
     """Compose them."""
-    reports = UsageReports(database, history, files.writes.backends.requests)
+    several = SeveralBackends(database)
+    reports = UsageReports(database, history, files.writes.backends.requests, several)
     duplicates = DuplicateFiles(database, reports, catalogue, files.writes, files.deletions)
-    return UsageServices(reports, Prices(database, audit), duplicates, SummingUp(database))
+    return UsageServices(reports, Prices(database, audit), duplicates, several, SummingUp(database, several))

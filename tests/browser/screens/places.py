@@ -88,6 +88,7 @@ def values(furnished: Furnished) -> Mapping[str, Mapping[str, tuple[object, ...]
         "/settings/schedules/copies/": {"id": (1,)},
         "/settings/environment/backups/": {"id": (furnished.backup,)},
         "/usage/duplicates/": {"id": (furnished.duplicates,)},
+        "/usage/shared/": {"id": (furnished.shared,)},
     }
 
 

@@ -103,7 +103,7 @@ def test_two_factor_sign_in_is_set_up_used_and_a_session_ended(hands: Hands) -> 
     expect(page.get_by_role("row", name=re.compile(name))).to_be_visible()
 
     page.context.clear_cookies()
-    _sign_in(hands, name)
+    sign_in_as(hands, name)
     hands.go("/settings/sessions")
     hands.fill(page.locator("#confirm-begin"), PASSWORD)
     hands.press(page.get_by_role("button", name="Set it up"))
@@ -117,7 +117,7 @@ def test_two_factor_sign_in_is_set_up_used_and_a_session_ended(hands: Hands) -> 
     recovery = page.locator("#recovery-codes").inner_text().split()[0]
 
     page.context.clear_cookies()
-    _sign_in(hands, name)
+    sign_in_as(hands, name)
     expect(page.get_by_role("heading", name="Enter the code")).to_be_visible()
     hands.fill(page.locator("#code"), recovery)
     hands.press(page.get_by_role("button", name="Sign in"))
@@ -130,7 +130,7 @@ def test_two_factor_sign_in_is_set_up_used_and_a_session_ended(hands: Hands) -> 
     expect(others).to_have_count(before - 1)
 
 
-def _sign_in(hands: Hands, name: str) -> None:
+def sign_in_as(hands: Hands, name: str) -> None:
     page: Page = hands.page
     hands.go("/sign-in")
     hands.fill(page.get_by_label("Name"), name)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.services.backends.values import Draft
 from dashboard.services.catalogue.catalogue import FileFacts
+from dashboard.services.permissions import Actor, Role
 from tests.web.conftest import Browser, WebConsole
 
 
@@ -69,6 +71,41 @@ def test_duplicates_are_reviewed_and_deleted_but_one(
     assert (files / "b.txt").read_text() == "same"
     assert "was deleted" in page(admin, "/usage/duplicates")
     page(admin, f"/usage/duplicates/{group.id}", 404)
+
+
+def test_what_several_backends_hold_is_told_apart_from_waste(
+    console: WebConsole, admin: Browser, tmp_path: Path
+) -> None:
+    services, who = console.services, Actor("maria", Role.ADMIN, "web")
+    assert "Nothing is at two backends" in page(admin, "/usage/shared")
+    for name in ("shelf", "attic"):
+        (tmp_path / name).mkdir()
+        services.backends.add(who, Draft(name, "local", {"root": str(tmp_path / name)}, {}))
+    for name in ("local-disk", "shelf", "attic"):
+        number = services.backends.get(name).id
+        services.catalogue.record([FileFacts(number, "film.mp4", 3_000_000, 1.0, "", sha256="f" * 64)])
+    services.backends.fallback_order(who, ("shelf",))
+    services.usage.summing_up.run()
+    text = page(admin, "/usage/shared")
+    assert "would save 3.0 MB" in text
+    assert all(each in text for each in ("film.mp4", "Active backend", "Fallback order", "Spare"))
+    (content,) = services.usage.several.contents()
+    text = page(admin, f"/usage/shared/{content.id}")
+    assert "Deleting the spare copies saves 3.0 MB." in text
+    assert "<form" not in text.split("<main")[1].split("</main")[0], "nothing is deleted from here"
+    services.backends.fallback_order(who, ("shelf", "attic"))
+    assert "Every copy is kept on purpose." in page(admin, f"/usage/shared/{content.id}")
+    assert '"at several backends","all","1","6000000"' in page(admin, "/usage/export.csv")
+    page(admin, "/usage/shared/999", 404)
+    found = admin.client.get(f"/api/v1/usage/shared/{content.id}").json
+    assert found is not None
+    assert [each["purpose"] for each in found["content"]["copies"]] == ["active", "fallback", "fallback"]
+    assert len(found["files"]) == 3
+    listed = admin.client.get("/api/v1/usage/shared?limit=1").json
+    assert listed is not None
+    assert listed["totals"]["contents"] == 1
+    for name in ("shelf", "attic"):
+        services.backends.remove(who, name)
 
 
 def test_prices_are_edited(admin: Browser, viewer: Browser) -> None:

@@ -80,6 +80,7 @@ NOT_SENTENCES = {
     "{total} entries": "the subject of an entry",
     "r t-time": "classes of a style sheet",
     "read elsewhere": "a row of a CSV file",
+    "at several backends": "a row of a CSV file",
     "errors, {kind}": "a row of a CSV file",
     "{what} in 30 days": "a row of a CSV file",
     "look again": "the name of a thread",

@@ -15,6 +15,7 @@ from dashboard.services.history.history_values import Totals
 from dashboard.services.permissions import Permission
 from dashboard.services.usage.duplicate_files import Keep
 from dashboard.services.usage.prices import ESTIMATED, cost_of
+from dashboard.services.usage.several_backends import Purpose
 from dashboard.services.usage.usage_values import Slice, Usage
 from dashboard.storage.registry import label_of
 from dashboard.web import charts
@@ -39,6 +40,12 @@ KINDS = {
     "text": "Text, data",
     "archive": "Archives",
     "other": "Other",
+}
+PURPOSES = {
+    Purpose.ACTIVE: "Active backend",
+    Purpose.FALLBACK: "Fallback order",
+    Purpose.SCHEDULED: "Scheduled copy",
+    Purpose.SPARE: "Spare",
 }
 YESTERDAY = 86_400
 
@@ -105,6 +112,40 @@ class UsagePages(Page):
                 further=offset + PAGE if len(groups) > PAGE else None,
                 offset=offset,
                 usage=reports.usage(),
+            )
+        )
+
+    @route("/shared", Permission.READ_FILES)
+    def shared(self) -> str:
+        """What several backends hold: on purpose, or for nothing."""
+        offset = parse_integer(request.args, "after") or 0
+        several = services().usage.several
+        contents = several.contents(limit=PAGE + 1, offset=offset)
+        return str(
+            self.render(
+                "admin/usage/shared.html",
+                contents=contents[:PAGE],
+                further=offset + PAGE if len(contents) > PAGE else None,
+                offset=offset,
+                totals=several.totals(),
+                purposes=PURPOSES,
+            )
+        )
+
+    @route("/shared/<int:id>", Permission.READ_FILES)
+    def shared_content(self, id: int) -> str:
+        """The files of one of them."""
+        several = services().usage.several
+        content = several.get(id)
+        found = services().catalogue.get_many(several.file_ids(content))
+        return str(
+            self.render(
+                "admin/usage/shared_content.html",
+                content=content,
+                files=tuple(found.values()),
+                purpose_of={each.backend: each.purpose for each in content.copies},
+                purposes=PURPOSES,
+                file_url=_file_url,
             )
         )
 

@@ -10,6 +10,7 @@ from dashboard.errors import InvalidInput
 from dashboard.services.permissions import Permission
 from dashboard.services.usage.duplicate_files import Keep
 from dashboard.services.usage.prices import ESTIMATED, Price
+from dashboard.services.usage.several_backends import SharedContent, SharedTotals
 from dashboard.services.usage.usage_values import DuplicateGroup
 from dashboard.storage.registry import PRESETS
 from dashboard.web.api.files.catalogue_files import CataloguedFile, catalogued
@@ -81,6 +82,32 @@ class DuplicateGroups:
     """Groups of files with the same content, those that waste most first."""
 
     groups: tuple[DuplicateGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedQuery:
+    """Which contents: the `offset` first ones are left out."""
+
+    limit: Annotated[int, Field(minimum=1, maximum=MAX_PAGE)] = 50
+    offset: Annotated[int, Field(minimum=0, maximum=10**6)] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SharedContents:
+    """Contents that several backends hold, those with most spare bytes first; `totals` is about all of them.
+    `purpose` of copies: the backend is `active`, in the `fallback` order, an end of a `scheduled` copy, or
+    `spare`: nothing that the console knows needs them."""
+
+    totals: SharedTotals
+    contents: tuple[SharedContent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedContentDetails:
+    """A content and its files at all backends."""
+
+    content: SharedContent
+    files: tuple[CataloguedFile, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +227,19 @@ def delete_duplicates(id: int, body: DuplicateDeletion) -> DuplicatesDeleted:
     assert keep is not None
     kept, deleted = services().usage.duplicates.delete(actor(), id, keep, confirmed=body.confirmed)
     return DuplicatesDeleted(catalogued(kept), deletion_outcomes(deleted))
+
+
+@resource.route("GET", "/usage/shared", Permission.READ_FILES, query=SharedQuery, returns=SharedContents)
+def shared(query: SharedQuery) -> SharedContents:
+    """List what several backends hold, by SHA-256, as it was last summed up."""
+    several = services().usage.several
+    return SharedContents(several.totals(), several.contents(limit=query.limit, offset=query.offset))
+
+
+@resource.route("GET", "/usage/shared/<int:id>", Permission.READ_FILES, returns=SharedContentDetails)
+def shared_content(id: int) -> SharedContentDetails:
+    """Return one of them with its files, at most 200."""
+    several = services().usage.several
+    content = several.get(id)
+    found = services().catalogue.get_many(several.file_ids(content))
+    return SharedContentDetails(content, tuple(map(catalogued, found.values())))

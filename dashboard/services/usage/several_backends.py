@@ -1,0 +1,259 @@
+"""The same content at several backends: what is kept there on purpose, and what deleting the rest would save.
+
+A copy at the active backend, in the fallback order or at either end of a scheduled copy is redundancy that
+somebody wants. One at any other backend is spare while another backend holds the content. Only SHA-256
+counts: checksums of different kinds cannot be compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Select, and_, case, delete, func, insert, or_, select
+
+from dashboard.errors import Kind, StowageError
+from dashboard.models.backends import Backend
+from dashboard.models.catalogue import counts, files
+from dashboard.models.schedules import CopySchedule
+from dashboard.models.usage import shared_contents, shared_totals
+from dashboard.services.database import Database
+
+MAX_CONTENTS = 2000
+"""Contents that are listed, those with most spare bytes; the totals are about all."""
+_CHUNK = 200
+_C = files.c
+
+
+class Purpose(StrEnum):
+    """Why a backend holds a copy. ``SPARE``: for nothing that this console knows."""
+
+    ACTIVE = "active"
+    FALLBACK = "fallback"
+    SCHEDULED = "scheduled"
+    SPARE = "spare"
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """How many files with a content a backend holds, and why."""
+
+    backend: str
+    files: int
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class SharedContent:
+    """A content that several backends hold. ``key``: of one of the files. ``spare_bytes``: what deleting it
+    where it is spare would free, while one backend always keeps it."""
+
+    id: int
+    sha256: str
+    size: int
+    key: str
+    copies: tuple[Copies, ...]
+    spare_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTotals:
+    """All contents that several backends hold. ``repeated_bytes``: what they take beyond one copy each,
+    ``spare_bytes`` of that in places that keep them for nothing. ``without_sha256`` files are not compared.
+    ``at``: when it was summed up, in epoch seconds; None if never. ``current``: whether backends hold copies
+    for the same purposes as then; if not, what is spare is another number now."""
+
+    at: float | None = None
+    contents: int = 0
+    spare_files: int = 0
+    spare_bytes: int = 0
+    repeated_bytes: int = 0
+    without_sha256: int = 0
+    current: bool = False
+
+
+class SeveralBackends:
+    """Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def sum_up(self) -> None:
+        """Compare every backend with every other. Reads the catalogue once; idempotent."""
+        backends = self._backends()
+        wanted = _on_purpose(backends)
+        valid = self._valid(tuple(backends))
+        totals, rows = self._compare(valid, wanted)
+        listed = self._listed(valid, backends, rows)
+        with self._database.work_write() as connection:
+            connection.execute(delete(shared_contents))
+            connection.execute(delete(shared_totals))
+            connection.execute(
+                insert(shared_totals).values(id=1, at=time.time(), on_purpose=wanted, **totals)
+            )
+            if listed:
+                connection.execute(insert(shared_contents), listed)
+
+    def totals(self) -> SharedTotals:
+        """What was summed up last."""
+        with self._database.work_read() as connection:
+            row = connection.execute(select(shared_totals)).first()
+        if row is None:
+            return SharedTotals()
+        values = {name: value for name, value in row._mapping.items() if name not in ("id", "on_purpose")}
+        return SharedTotals(**values, current=row.on_purpose == _on_purpose(self._backends()))
+
+    def is_current(self) -> bool:
+        """Whether what was summed up last is about the backends' purposes of now."""
+        return self.totals().current
+
+    def contents(self, *, limit: int = 50, offset: int = 0) -> tuple[SharedContent, ...]:
+        """Those with most spare bytes first, then the largest. Why a backend holds a copy is as of now."""
+        table = shared_contents.c
+        query = select(shared_contents).order_by(table.spare_bytes.desc(), table.size.desc(), table.id.desc())
+        with self._database.work_read() as connection:
+            rows = connection.execute(query.limit(limit).offset(min(offset, MAX_CONTENTS))).all()
+        backends = self._backends()
+        found = (_content(row, backends) for row in rows)
+        return tuple(each for each in found if len(each.copies) > 1)
+
+    def get(self, content_id: int) -> SharedContent:
+        """One of them. Raises ``NOT_FOUND`` if it was summed up again, or is at one backend only by now."""
+        with self._database.work_read() as connection:
+            row = connection.execute(
+                select(shared_contents).where(shared_contents.c.id == content_id)
+            ).one_or_none()
+        found = _content(row, self._backends()) if row is not None else None
+        if found is None or len(found.copies) < 2:
+            raise StowageError(
+                Kind.NOT_FOUND,
+                "Only one backend holds this content now, or it was summed up again.",
+                operation="duplicates",
+                remedy="Go back to the list.",
+            )
+        return found
+
+    def file_ids(self, content: SharedContent, *, limit: int = 200) -> list[int]:
+        """The files of a content as the catalogue knows them now, by backend and key."""
+        backends = self._backends()
+        same = (_C.sha256 == content.sha256) & (_C.sha256 != "") & (_C.size == content.size)
+        mine = and_(same, self._valid(tuple(backends)))
+        with self._database.work_read() as connection:
+            query = select(_C.id).where(mine).order_by(_C.backend_id, _C.key).limit(limit)
+            return list(connection.scalars(query))
+
+    def _backends(self) -> Mapping[int, _Place]:
+        with self._database.read() as session:
+            query = select(Backend.id, Backend.name, Backend.active, Backend.fallback_position)
+            rows = session.execute(query).all()
+            ends = session.execute(
+                select(CopySchedule.source_id, CopySchedule.destination_id).where(CopySchedule.enabled)
+            ).all()
+        scheduled = {number for pair in ends for number in pair}
+        found = {}
+        for row in rows:
+            purpose = Purpose.SCHEDULED if row.id in scheduled else Purpose.SPARE
+            purpose = Purpose.FALLBACK if row.fallback_position is not None else purpose
+            found[row.id] = _Place(row.name, Purpose.ACTIVE if row.active else purpose)
+        return found
+
+    def _valid(self, backends: Sequence[int]) -> Any:
+        """Rows of earlier generations are about a place that a backend no longer is."""
+        with self._database.work_read() as connection:
+            query = select(counts.c.backend_id, counts.c.valid_from).where(counts.c.backend_id.in_(backends))
+            since = {row.backend_id: row.valid_from or 0 for row in connection.execute(query)}
+        each = [and_(_C.backend_id == number, _C.seen >= since.get(number, 0)) for number in backends]
+        return and_(or_(False, *each), _C.size > 0, _C.state == "stored")
+
+    def _compare(self, valid: Any, wanted: Sequence[int]) -> tuple[dict[str, int], list[tuple[str, int]]]:
+        on_purpose = case((_C.backend_id.in_(wanted), _C.backend_id))
+        places = func.count(_C.backend_id.distinct())
+        inner = (
+            select(
+                _C.sha256,
+                _C.size,
+                places.label("places"),
+                func.count(on_purpose.distinct()).label("kept"),
+            )
+            .where(valid, _C.sha256 != "")
+            .group_by(_C.sha256, _C.size)
+            .having(places > 1)
+            .subquery()
+        )
+        found = inner.c
+        spare = found.places - case((found.kept > 0, found.kept), else_=1)
+        total: Select[*tuple[Any, ...]] = select(
+            func.count(),
+            func.sum(spare),
+            func.sum(spare * found.size),
+            func.sum((found.places - 1) * found.size),
+        ).select_from(inner)
+        bare = select(func.count()).select_from(files).where(valid, _C.sha256 == "")
+        most = select(found.sha256, found.size).order_by((spare * found.size).desc(), found.size.desc())
+        with self._database.work_read() as connection:
+            number, spare_files, spare_bytes, repeated = connection.execute(total).one()
+            without = connection.scalar(bare)
+            rows = connection.execute(most.limit(MAX_CONTENTS)).all() if number else []
+        totals = {
+            "contents": number or 0,
+            "spare_files": spare_files or 0,
+            "spare_bytes": spare_bytes or 0,
+            "repeated_bytes": repeated or 0,
+            "without_sha256": without or 0,
+        }
+        return totals, [(row.sha256, row.size) for row in rows]
+
+    def _listed(
+        self, valid: Any, backends: Mapping[int, _Place], rows: Sequence[tuple[str, int]]
+    ) -> list[dict[str, Any]]:
+        query = select(_C.sha256, _C.size, _C.backend_id, func.count(), func.min(_C.key))
+        query = query.group_by(_C.sha256, _C.size, _C.backend_id)
+        found: dict[tuple[str, int], list[tuple[int, int, str]]] = {row: [] for row in rows}
+        with self._database.work_read() as connection:
+            for start in range(0, len(rows), _CHUNK):
+                some = [sha256 for sha256, _ in rows[start : start + _CHUNK]]
+                mine = query.where(_C.sha256.in_(some), _C.sha256 != "", valid)
+                for sha256, size, backend_id, number, key in connection.execute(mine):
+                    if (sha256, size) in found:
+                        found[sha256, size].append((backend_id, number, key))
+        return [
+            {
+                "sha256": sha256,
+                "size": size,
+                "key": held[0][2],
+                "places": [[backend_id, number] for backend_id, number, _ in held],
+                "spare_bytes": _spare(size, [backends[backend_id].purpose for backend_id, _, _ in held]),
+            }
+            for (sha256, size), held in found.items()
+            if len(held) > 1
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    name: str
+    purpose: Purpose
+
+
+def _on_purpose(backends: Mapping[int, _Place]) -> list[int]:
+    return sorted(number for number, each in backends.items() if each.purpose is not Purpose.SPARE)
+
+
+def _spare(size: int, purposes: Sequence[Purpose]) -> int:
+    """One backend always keeps the content, whatever the others hold it for."""
+    kept = sum(purpose is not Purpose.SPARE for purpose in purposes)
+    return size * (len(purposes) - max(kept, 1))
+
+
+def _content(row: Any, backends: Mapping[int, _Place]) -> SharedContent:
+    copies = tuple(
+        Copies(backends[number].name, held, backends[number].purpose)
+        for number, held in row.places
+        if number in backends
+    )
+    copies = tuple(sorted(copies, key=lambda each: (list(Purpose).index(each.purpose), each.backend)))
+    spare = _spare(row.size, [each.purpose for each in copies]) if len(copies) > 1 else 0
+    return SharedContent(row.id, row.sha256, row.size, row.key, copies, spare)

@@ -187,6 +187,8 @@ class Unswept:
     action: Action
     destination_key: str
     started_at: float
+    pending: bool
+    """Whether it will be copied again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,7 @@ class Ledger(ListingIndex, Protocol):
         ...
 
     def unswept(self, limit: int) -> Sequence[Unswept]:
-        """Return interrupted rows whose leftovers still have to be removed."""
+        """Return interrupted rows, not in flight again, whose leftovers still have to be removed."""
         ...
 
     def swept(self, ids: Sequence[int]) -> None:

@@ -23,6 +23,7 @@ from dashboard.migration.types import Action
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.inspection.powers import KeepsUnfinished, UnfinishedUpload
+from dashboard.storage.object_powers import ResumesWrites
 
 MAX_SWEPT_ROWS = 500
 """Interrupted rows swept at once."""
@@ -46,24 +47,35 @@ def clean_up(
     source: Driver | None = None,
     stop: threading.Event | None = None,
     random: Random | None = None,
-) -> None:
-    """Remove what interrupted writes left at the destination. Call ``ledger.begin`` before.
+    began: float | None = None,
+) -> float:
+    """Remove what interrupted writes left at the destination, and return since when there may be more (epoch
+    seconds). Call ``ledger.begin`` before.
 
-    For a cancelled migration with stragglers, call it after their process has ended. Idempotent.
+    ``began``: when the run began that will copy what was interrupted. Parts of its objects stay then, where
+    the destination has the power to resume a write. For a cancelled migration with stragglers, call it
+    without, after their process has ended. Idempotent.
     """
     stopping = stop or threading.Event()
     if markers := ledger.markers():
         retry(partial(_remove_markers, source, destination, markers), stopping, random or Random())  # noqa: S311
         if not stopping.is_set():
             ledger.save_markers([])
-    most = FIRST_SWEPT_ROWS
+    resumes = began is not None and isinstance(destination, ResumesWrites)
+    most, earliest = MAX_SWEPT_ROWS if resumes else FIRST_SWEPT_ROWS, began or time.time()
     while not stopping.is_set() and (rows := ledger.unswept(most)):
-        began = time.monotonic()
+        before = time.monotonic()
+        earliest = min(earliest, *(row.started_at for row in rows))
+        if resumes:
+            rows = [row for row in rows if not row.pending or row.action is Action.KEEP_BOTH]
+            if not rows:
+                break
         retry(partial(_sweep, destination, rows, source_name), stopping, random or Random())  # noqa: S311
         if not stopping.is_set():
             ledger.swept([row.id for row in rows])
-        if time.monotonic() - began < SWEEP_SECONDS:
+        if time.monotonic() - before < SWEEP_SECONDS:
             most = min(MAX_SWEPT_ROWS, 4 * most)
+    return earliest
 
 
 def _remove_markers(source: Driver | None, destination: Driver, keys: Sequence[str]) -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from dashboard.migration.pool import Task
 from dashboard.migration.types import Spec
-from dashboard.storage.copying import copies_on_server
 from dashboard.storage.driver import Driver, KeepsMetadata
+from dashboard.storage.proving import copies_on_server
 from dashboard.storage.types import EMPTY, Entry, ObjectInfo
 
 MARK = "stowage-move"

@@ -205,13 +205,14 @@ class _Run:
     def _prepare(self, stop: threading.Event) -> None:
         """Sweep what an earlier run left, then list. Copying waits for the sweep, which cannot tell new
         writes from old ones, and for the listings, which show whether source and destination overlap."""
-        clean_up(
+        self._started_at = clean_up(
             self._destination,
             self._ledger,
             self._job.source_name,
             source=self._source,
             stop=stop,
             random=self._random,
+            began=self._started_at,
         )
         if stop.is_set():
             return

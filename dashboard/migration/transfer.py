@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dashboard.errors import Kind
-from dashboard.migration.decide import matches_fingerprint
+from dashboard.migration.decide import matches_fingerprint, same_time
 from dashboard.migration.destination_names import alternative_names
 from dashboard.migration.final_phase import recorded_version
 from dashboard.migration.ledger import Done
 from dashboard.migration.live import Spent
+from dashboard.migration.overlap import CLOCK_SKEW_SECONDS
 from dashboard.migration.pool import Failed, Result, Stopped, Task
 from dashboard.migration.provenance import Provenance
 from dashboard.migration.reasons import (
@@ -28,9 +29,10 @@ from dashboard.migration.reasons import (
 from dashboard.migration.retry_policy import REQUEST_ATTEMPTS
 from dashboard.migration.types import Action, ObjectState, OnConflict, Verify
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
-from dashboard.storage.driver import Driver, LooksBeforeCreating, stat_or_none
+from dashboard.storage.driver import SMALL, Driver, LooksBeforeCreating, stat_or_none
 from dashboard.storage.errors import ContainerMissing, Exists, NotFound, StorageError
 from dashboard.storage.net.retries import limit_attempts
+from dashboard.storage.object_powers import ResumesWrites
 from dashboard.storage.types import Entry, ObjectInfo
 
 Stop = Callable[[], bool]
@@ -104,12 +106,16 @@ class _Move:
         self._sent = set(task.attempted_keys)
         self._source_info: ObjectInfo | None = None
         self._checksums = ("", "")
+        self._resume_since: float | None = None
 
     def run(self) -> Result:
         row = self._row
         if self._task.recheck_source or row.maybe_written:
             self._entry = _entry(self._source.stat(row.key))
+        if row.maybe_written:
+            self._take_up()
         if row.action is Action.KEEP_BOTH:
+            self._resume_since = None
             return self._keep_both()
         if self._task.bad_copy_key:
             return self._copy(row.key, create_only=False)
@@ -119,10 +125,28 @@ class _Move:
             return self._copy(row.key, create_only=False)
         return self._create()
 
+    def _take_up(self) -> None:
+        """Resume what a killed run has sent of this object if it is still the same; otherwise remove that."""
+        row, entry = self._row, self._entry
+        if row.size < SMALL or row.started_at is None or not isinstance(self._destination, ResumesWrites):
+            return
+        self._resume_since = row.started_at - CLOCK_SKEW_SECONDS
+        timeless = row.modified is None or entry.modified is None
+        same_age = timeless or same_time(row.modified or 0.0, entry.modified or 0.0)
+        if (row.size, row.etag) != (entry.size, entry.etag) or not same_age:
+            self._drop_parts()
+
+    def _drop_parts(self) -> None:
+        """Remove what a killed run sent, which nothing will resume."""
+        if self._resume_since is not None:
+            self._destination.sweep([self._row.key], since=self._resume_since)
+            self._resume_since = None
+
     def _compare_first(self) -> Result:
         found = stat_or_none(self._destination, self._row.key)
         if found is None:
             return self._create()
+        self._drop_parts()
         with self._spent.timed("verifying"):
             same = self._has_same_content(found)
         return self._already_copied(found) if same else self._handle_existing(found)
@@ -294,6 +318,7 @@ class _Move:
             before_write=before_write,
             prove_read=self._spec.verify is not Verify.SIZE,
             timed=self._spent.timed,
+            resume_since=self._resume_since,
         )
 
     def _require_free(self, key: str) -> None:

@@ -13,17 +13,25 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from dashboard.errors import Kind
-from dashboard.storage.driver import SMALL, CopiesWithin, Driver, ProvesByParts, Reading, stat_or_none
+from dashboard.storage.driver import (
+    SMALL,
+    CopiesWithin,
+    Driver,
+    ProvesByParts,
+    Reading,
+    Writing,
+    stat_or_none,
+)
 from dashboard.storage.errors import Changed, Damaged, Exists, StorageError
 from dashboard.storage.net.memory_budget import MemoryBudget
 from dashboard.storage.net.resuming import resumable
-from dashboard.storage.object_powers import CopiesListed
+from dashboard.storage.object_powers import CopiesListed, ResumesWrites
 from dashboard.storage.proving import (
     ETAG,
-    MD5,
     ContentDigest,
     ReadCheck,
     UnprovenRead,
+    copies_on_server,
     has_integrity_protection,
 )
 from dashboard.storage.types import EMPTY, Attributes, Entry, ObjectInfo, Written
@@ -33,9 +41,6 @@ Stop = Callable[[], bool]
 Timed = Callable[[str], AbstractContextManager[None]]
 MakeCheck = Callable[[Reading], ReadCheck]
 
-SERVER_SIDE_MIN_BYTES = 1024 * 1024
-"""From this size on a copy on the server is faster than moving the bytes even if it takes several
-requests."""
 MEMORY_BYTES = 128 * 1024 * 1024
 """Memory that all transfers of this process may use at once."""
 _STREAM_BYTES = 32 * 1024 * 1024
@@ -80,6 +85,7 @@ def copy_object(
     before_write: Callable[[], None] = lambda: None,
     prove_read: bool = True,
     timed: Timed = lambda phase: nullcontext(),
+    resume_since: float | None = None,
 ) -> Copied:
     """Copy the listed object to the key ``to``, with its attributes.
 
@@ -91,6 +97,9 @@ def copy_object(
     ``progress`` is called with the bytes transferred so far; ``stop`` is called between chunks. Without
     ``need_md5`` a large object is not hashed if its parts prove it, and not even read if the server copies it
     and proves the copy. Set ``need_md5`` only to compare the MD5 with something else.
+
+    ``resume_since``: an earlier call for this object, after this time (epoch seconds), may have been killed;
+    what it sent of a large object is not sent again.
 
     ``timed`` is entered with ``reading`` or ``writing`` for as long as that takes.
 
@@ -116,6 +125,7 @@ def copy_object(
         metadata,
         before_write,
         timed,
+        resume_since,
     )
     on_server = copies_on_server(source, destination, entry, marked=bool(metadata))
     copied = job.copy_on_server() if on_server else None
@@ -126,17 +136,6 @@ def copy_object(
             copied = job.retry_unproven(unproven.parts)
     progress(entry.size)
     return replace(copied, written=_confirm_receipt(destination, copied.written, stop))
-
-
-def copies_on_server(source: Driver, destination: Driver, entry: Entry, *, marked: bool = False) -> bool:
-    """Whether this object will be copied by the server itself, if that is not refused. ``marked``: it is to
-    have metadata besides its own. No network call."""
-    if entry.size < SERVER_SIDE_MIN_BYTES:
-        # Worth it only if one request both copies and proves.
-        plain = entry.etag is not None and MD5.match(entry.etag)
-        if marked or not plain or not isinstance(destination, CopiesListed):
-            return False
-    return isinstance(destination, CopiesWithin) and destination.can_copy_from(unwrap_transparent(source))
 
 
 def read_back(driver: Driver, key: str, *, stop: Stop, if_version: str | None = None) -> str:
@@ -223,6 +222,7 @@ class _Job:
     metadata: Mapping[str, str]
     before_write: Callable[[], None]
     timed: Timed
+    resume_since: float | None
 
     def copy_on_server(self) -> Copied | None:
         """Copy without moving the bytes. Returns None if that is not possible or would not prove enough."""
@@ -304,9 +304,7 @@ class _Job:
         ):
             info = reading.info
             check = make_check(reading)
-            with self.destination.write(
-                self.to, size=info.size, attributes=self._attributes(info), create_only=self.create_only
-            ) as writing:
+            with self._open_destination(info) as writing:
                 if not self.need_md5 and isinstance(writing, ProvesByParts):
                     writing.without_md5()
                 done = 0
@@ -328,6 +326,15 @@ class _Job:
         if not written.md5 and not written.proven:
             written = replace(written, md5=check.md5 or self.hash_source())
         return Copied(info, written)
+
+    def _open_destination(self, info: ObjectInfo) -> Writing:
+        attributes, create_only = self._attributes(info), self.create_only
+        since, destination = self.resume_since, self.destination
+        if since is not None and isinstance(destination, ResumesWrites):
+            return destination.resume_write(
+                self.to, size=info.size, since=since, attributes=attributes, create_only=create_only
+            )
+        return destination.write(self.to, size=info.size, attributes=attributes, create_only=create_only)
 
     def _timed_chunks(self, reading: Reading) -> Iterator[bytes]:
         chunks = iter(reading.chunks())

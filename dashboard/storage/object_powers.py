@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
-from dashboard.storage.driver import Driver, Reading
+from dashboard.storage.driver import Driver, Reading, Writing
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
@@ -128,6 +128,29 @@ class CopiesListed(Protocol):
         Raises ``Changed`` if the source has another ETag than in the listing. ``create_only`` raises
         ``Exists`` and is atomic where the server can make it so. Raises ``Unsupported`` if moving the bytes
         is better. Idempotent without ``create_only``.
+        """
+        ...
+
+
+@runtime_checkable
+class ResumesWrites(Protocol):
+    """Has ``KeepsUnfinished``: the parts of a write stay when its process is killed."""
+
+    def resume_write(
+        self,
+        key: str,
+        *,
+        size: int,
+        since: float,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing:
+        """Like ``write``, but what an unfinished upload of this key has already is not sent again. For a
+        caller that alone writes to this key, and began to not before ``since`` (epoch seconds).
+
+        The content is passed to ``write`` completely: a part is only skipped if its size and MD5 are those of
+        what is written. Of several uploads the one with most parts is continued, the others are aborted. The
+        upload keeps the attributes that it was begun with. Without such an upload it is a ``write``.
         """
         ...
 

@@ -13,8 +13,10 @@ import re
 from collections.abc import Iterable
 from itertools import repeat
 
-from dashboard.storage.driver import Connects, Driver, Reading, ServesFolders, TellsParts
-from dashboard.storage.wrapping import Wrapper
+from dashboard.storage.driver import Connects, CopiesWithin, Driver, Reading, ServesFolders, TellsParts
+from dashboard.storage.object_powers import CopiesListed
+from dashboard.storage.types import Entry
+from dashboard.storage.wrapping import Wrapper, unwrap_transparent
 
 MD5 = re.compile(r"[0-9a-f]{32}\Z")
 ETAG = re.compile(r"(?P<md5>[0-9a-f]{32})(-(?P<parts>[0-9]{1,5}))?\Z")
@@ -22,6 +24,11 @@ _MIB = 1024 * 1024
 _USUAL_PARTS = tuple(n * _MIB for n in (5, 8, 10, 15, 16, 25, 32, 50, 64, 100, 128, 256, 512))
 _MAX_SIZE_REQUESTS = 1000
 """Parts whose sizes are requested one by one if they are not equal."""
+
+
+SERVER_SIDE_MIN_BYTES = 1024 * 1024
+"""From this size on a copy on the server is faster than moving the bytes even if it takes several
+requests."""
 
 
 class UnprovenRead(Exception):
@@ -42,6 +49,17 @@ def has_integrity_protection(driver: Driver) -> bool:
     if not isinstance(driver, Connects):
         return True
     return driver.address()[2] or (isinstance(driver, ServesFolders) and bool(driver.encryption()))
+
+
+def copies_on_server(source: Driver, destination: Driver, entry: Entry, *, marked: bool = False) -> bool:
+    """Whether this object will be copied by the server itself, if that is not refused. ``marked``: it is to
+    have metadata besides its own. No network call."""
+    if entry.size < SERVER_SIDE_MIN_BYTES:
+        # Worth it only if one request both copies and proves.
+        plain = entry.etag is not None and MD5.match(entry.etag)
+        if marked or not plain or not isinstance(destination, CopiesListed):
+            return False
+    return isinstance(destination, CopiesWithin) and destination.can_copy_from(unwrap_transparent(source))
 
 
 class ReadCheck:

@@ -95,8 +95,17 @@ class MemoryLedger:
     def unswept(self, limit: int) -> Sequence[Unswept]:
         """See ``Ledger.unswept``."""
         with self._store.lock:
-            left = [r.shown for r in self._store.rows.values() if r.interrupted == 1][:limit]
-        return [Unswept(r.id, r.key, r.action, r.destination_key, r.started_at or 0.0) for r in left]
+            left = [
+                r.shown
+                for r in self._store.rows.values()
+                if r.interrupted == 1 and r.shown.state is not ObjectState.IN_FLIGHT
+            ][:limit]
+        return [
+            Unswept(
+                r.id, r.key, r.action, r.destination_key, r.started_at or 0.0, r.state is ObjectState.PENDING
+            )
+            for r in left
+        ]
 
     def swept(self, ids: Sequence[int]) -> None:
         """See ``Ledger.swept``."""

@@ -45,6 +45,7 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     MovesWithin,
+    ResumesWrites,
     SetsAttributes,
     SignsParts,
     SignsUploads,
@@ -91,7 +92,7 @@ class AsOf(Wrapper):
                 (CopiesListed, CopiesWithin, CreatesBuckets, DeletesMany, DeletesUnchanged, HasTrash), _WRITES
             ),
             **dict.fromkeys((KeepsUnfinished, LooksBeforeCreating, MovesWithin, SetsAttributes), _WRITES),
-            **dict.fromkeys((SetsVisibility, SignsParts, SignsUploads), _WRITES),
+            **dict.fromkeys((ResumesWrites, SetsVisibility, SignsParts, SignsUploads), _WRITES),
         }
     )
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from dashboard.errors import lower_first
-from dashboard.storage.copying import Interrupted, copies_on_server, same_content
+from dashboard.storage.copying import Interrupted, same_content
 from dashboard.storage.driver import (
     CopiesWithin,
     Driver,
@@ -24,15 +24,34 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.inspection.listing import parse_marker
-from dashboard.storage.object_powers import HasTiers, HoldsTags, SignsParts, SignsUploads
+from dashboard.storage.object_powers import (
+    CopiesListed,
+    HasTiers,
+    HoldsTags,
+    ResumesWrites,
+    SignsParts,
+    SignsUploads,
+)
+from dashboard.storage.proving import copies_on_server
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
-from dashboard.storage.wrappers.common.changes import CHANGE_POWERS, ObservesChanges
-from dashboard.storage.wrapping import CONTAINER_POWERS
+from dashboard.storage.wrappers.common.changes import CHANGE_POWERS, ObservesChanges, ObservesCopies
+from dashboard.storage.wrapping import CONTAINER_POWERS, unwrap_transparent
 
 MAX_STATES = 100
 """Different contents of one key that one run keeps."""
 PARALLEL = 4
 """Objects that are kept at a time: each takes the memory of a copy."""
+
+
+class _CopiesListed(ObservesCopies):
+    """``CopiesListed``: what is only created replaces nothing."""
+
+    def copy_listed(self, source: Driver, entry: Entry, to: str, *, create_only: bool = False) -> Written:
+        """See ``CopiesListed``."""
+        if not create_only:
+            return super().copy_listed(source, entry, to)
+        assert isinstance(self.inner, CopiesListed)
+        return self.inner.copy_listed(unwrap_transparent(source), entry, to, create_only=True)
 
 
 class KeepsReplaced(ObservesChanges):
@@ -53,9 +72,13 @@ class KeepsReplaced(ObservesChanges):
         ReadsRanges,
         SetsVisibility,
     }
-    adapts: ClassVar[Mapping[type, type]] = CHANGE_POWERS
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
+        {power: mixin for power, mixin in CHANGE_POWERS.items() if power is not ResumesWrites}
+        | {CopiesListed: _CopiesListed}
+    )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            ResumesWrites: "What it replaces may not be kept yet.",
             SignsParts: "What others send there replaces without asking.",
             SignsUploads: "What others send there replaces without asking.",
         }

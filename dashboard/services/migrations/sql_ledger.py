@@ -146,14 +146,21 @@ class SqlLedger:
         """See ``Ledger.unswept``."""
         c = objects.c
         query = (
-            select(c.id, c.key, c.action, c.destination_key, c.started_at)
-            .where(c.migration_id == self._id, c.interrupted == 1)
+            select(c.id, c.key, c.action, c.destination_key, c.started_at, c.state)
+            .where(c.migration_id == self._id, c.interrupted == 1, c.state != ObjectState.IN_FLIGHT.value)
             .order_by(c.id)
             .limit(limit)
         )
         with self._reader.connect() as connection:
             return [
-                Unswept(r.id, r.key, Action(r.action), r.destination_key, r.started_at or 0.0)
+                Unswept(
+                    r.id,
+                    r.key,
+                    Action(r.action),
+                    r.destination_key,
+                    r.started_at or 0.0,
+                    r.state == ObjectState.PENDING.value,
+                )
                 for r in connection.execute(query)
             ]
 

@@ -31,6 +31,7 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     MovesWithin,
+    ResumesWrites,
     SetsAttributes,
     SignsParts,
     SignsUploads,
@@ -155,6 +156,7 @@ class ReadOnly(Wrapper):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            ResumesWrites: "Nothing is written.",
             CopiesListed: "A copy on the server would be a write.",
             CopiesWithin: "A copy on the server would be a write.",
             LooksBeforeCreating: "It would create something.",

@@ -6,6 +6,7 @@ import hashlib
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Self
 from urllib.parse import quote
@@ -93,13 +94,22 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
     ) -> S3Writing:
         """See ``Driver``. Objects of up to one part (8 MiB; 16 MiB without ``size``) take one request."""
         self.check_key(key)
-        target = UploadTarget(
-            uploads=self._multipart,
-            context=self._client.context("write", key),
-            full_key=self._config.prefix + key,
-            head=partial(self._objects.head, key),
-            before_upload=partial(self._before_upload, key),
-            commit_guard=partial(self._commit_guard, key, create_only),
+        target = self._upload_target(key, create_only)
+        return S3Writing(self._senders, WriteRequest(key, size, attributes, create_only, self.put), target)
+
+    def resume_write(
+        self,
+        key: str,
+        *,
+        size: int,
+        since: float,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> S3Writing:
+        """See ``ResumesWrites``. Parts whose ETag is no MD5, because they are encrypted, are sent again."""
+        self.check_key(key)
+        target = replace(
+            self._upload_target(key, create_only), begun=partial(self.take_up, key, since - _SLACK)
         )
         return S3Writing(self._senders, WriteRequest(key, size, attributes, create_only, self.put), target)
 
@@ -318,6 +328,16 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         return f"“{entry.key}” can be read{' with your own key' if self._config.customer_key else ''}."
 
     # Helpers
+
+    def _upload_target(self, key: str, create_only: bool) -> UploadTarget:
+        return UploadTarget(
+            uploads=self._multipart,
+            context=self._client.context("write", key),
+            full_key=self._config.prefix + key,
+            head=partial(self._objects.head, key),
+            before_upload=partial(self._before_upload, key),
+            commit_guard=partial(self._commit_guard, key, create_only),
+        )
 
     def _require_same_server(self, source: Driver) -> S3Driver:
         if not isinstance(source, S3Driver) or not self.can_copy_from(source):

@@ -165,6 +165,14 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """An unfinished upload: its id, and size and ETag of each part that the server has."""
+
+    upload_id: str
+    parts: Mapping[int, tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class UploadTarget:
     """What a write needs from its driver."""
 
@@ -176,6 +184,8 @@ class UploadTarget:
     """Called before an upload is created; raises if the server cannot store the key."""
     commit_guard: Callable[[], AbstractContextManager[bool]]
     """Entered around completion; yields whether to make the server refuse an existing key."""
+    begun: Callable[[], Begun | None] = lambda: None
+    """Returns the upload to continue, if there is one."""
 
 
 class S3Writing(ProvenByParts[Part]):
@@ -187,14 +197,22 @@ class S3Writing(ProvenByParts[Part]):
         super().__init__(senders, request, part_size(request.size, MAX_PARTS))
         self._target = target
         self._upload_id = ""
+        self._has: Mapping[int, tuple[int, str]] = {}
 
     def _create_upload(self) -> None:
         target = self._target
         target.before_upload()
+        if begun := target.begun():
+            self._upload_id, self._has = begun.upload_id, begun.parts
+            return
         self._upload_id = target.uploads.create(target.context, target.full_key, self._request.attributes)
 
     def _send_part(self, number: int, data: memoryview) -> Part:
         target = self._target
+        if number in self._has:
+            md5 = hashlib.md5(data, usedforsecurity=False)
+            if self._has[number] == (len(data), md5.hexdigest()):
+                return Part(number, md5.hexdigest(), md5.digest())
         return target.uploads.upload_part(target.context, target.full_key, self._upload_id, number, data)
 
     def _complete_upload(self, last: memoryview) -> None:

@@ -14,6 +14,7 @@ from dashboard.storage.object_powers import (
     HasTrash,
     KeepsVersions,
     MovesWithin,
+    ResumesWrites,
     SetsAttributes,
     Version,
 )
@@ -88,7 +89,7 @@ class _Copies(ObservesChanges):
             return self.inner.copy_from(unwrap_transparent(source), key, to, if_version=if_version)
 
 
-class _CopiesListed(ObservesChanges):
+class ObservesCopies(ObservesChanges):
     """``CopiesListed`` with ``changing``."""
 
     def copy_listed(self, source: Driver, entry: Entry, to: str, *, create_only: bool = False) -> Written:
@@ -96,6 +97,26 @@ class _CopiesListed(ObservesChanges):
         assert isinstance(self.inner, CopiesListed)
         with self.changing(to):
             return self.inner.copy_listed(unwrap_transparent(source), entry, to, create_only=create_only)
+
+
+class ResumesObserved(ObservesChanges):
+    """``ResumesWrites`` with ``changing``."""
+
+    def resume_write(
+        self,
+        key: str,
+        *,
+        size: int,
+        since: float,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing:
+        """See ``ResumesWrites``."""
+        assert isinstance(self.inner, ResumesWrites)
+        writing = self.inner.resume_write(
+            key, size=size, since=since, attributes=attributes, create_only=create_only
+        )
+        return _ObservedWriting(writing, lambda: self.changing(key))
 
 
 class _DeletesMany(ObservesChanges):
@@ -194,13 +215,14 @@ class ObservesRestore(ForwardsVersions, ObservesChanges):
 
 CHANGE_POWERS: Mapping[type, type] = MappingProxyType(
     {
-        CopiesListed: _CopiesListed,
+        CopiesListed: ObservesCopies,
         CopiesWithin: _Copies,
         DeletesMany: _DeletesMany,
         DeletesUnchanged: _DeletesUnchanged,
         HasTrash: _Trash,
         KeepsVersions: ObservesRestore,
         MovesWithin: _Moves,
+        ResumesWrites: ResumesObserved,
         SetsAttributes: _Attributes,
     }
 )

@@ -38,6 +38,7 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     MovesWithin,
+    ResumesWrites,
     SignsParts,
     SignsUploads,
 )
@@ -182,6 +183,7 @@ class Compressed(_CompressedBase):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            ResumesWrites: "Compressed content has no parts of its own.",
             CopiesListed: "A listing has the checksums of the compressed bytes.",
             MovesWithin: "What is compressed depends on the key.",
             KeepsVersions: "Older versions would be returned compressed.",

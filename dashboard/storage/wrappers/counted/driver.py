@@ -35,6 +35,7 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     MovesWithin,
+    ResumesWrites,
     SetsAttributes,
     SignsParts,
     SignsUploads,
@@ -108,6 +109,30 @@ class _CopiesListed(_CountedBase):
         return self._count(
             RequestClass.WRITE, lambda: inner.copy_listed(below, entry, to, create_only=create_only)
         )
+
+
+class _ResumesWrites(_CountedBase):
+    """``ResumesWrites``, with parts and bytes as if all were sent."""
+
+    def resume_write(
+        self,
+        key: str,
+        *,
+        size: int,
+        since: float,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing:
+        """See ``ResumesWrites``."""
+        inner = self.inner
+        assert isinstance(inner, ResumesWrites)
+        writing = self._count(
+            RequestClass.WRITE,
+            lambda: inner.resume_write(
+                key, size=size, since=since, attributes=attributes, create_only=create_only
+            ),
+        )
+        return CountedWriting(writing, self.counter, self._written)
 
 
 class _Ranges(_CountedBase):
@@ -250,6 +275,7 @@ class Counted(_CountedBase):
             ListsReadable: _ListsReadable,
             MovesWithin: _each(MovesWithin, move_within=RequestClass.WRITE),
             ReadsRanges: _Ranges,
+            ResumesWrites: _ResumesWrites,
             SetsAttributes: _each(SetsAttributes, set_attributes=RequestClass.WRITE),
             SetsVisibility: _each(
                 SetsVisibility, visibility=RequestClass.READ, set_visibility=RequestClass.WRITE

@@ -36,6 +36,7 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     MovesWithin,
+    ResumesWrites,
     SignsParts,
     SignsUploads,
 )
@@ -305,6 +306,7 @@ class Encrypted(_EncryptedBase):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            ResumesWrites: "The same content is encrypted differently each time.",
             CopiesListed: "A listing has the checksums of the encrypted bytes.",
             MovesWithin: "An object is encrypted for its key.",
             ReadsInParallel: "Every part would request the size and the header again.",

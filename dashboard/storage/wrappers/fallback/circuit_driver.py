@@ -29,6 +29,7 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     MovesWithin,
+    ResumesWrites,
     SetsAttributes,
     SignsParts,
     SignsUploads,
@@ -87,6 +88,29 @@ class _ReadsRanges(_CircuitBase):
         return self.breaker.call(lambda: inner.read_range(key, start, length, if_version=if_version))
 
 
+class _ResumesWrites(_CircuitBase):
+    """``ResumesWrites`` through the circuit breaker."""
+
+    def resume_write(
+        self,
+        key: str,
+        *,
+        size: int,
+        since: float,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing:
+        """See ``ResumesWrites``."""
+        inner = self.inner
+        assert isinstance(inner, ResumesWrites)
+        writing = self.breaker.call(
+            lambda: inner.resume_write(
+                key, size=size, since=since, attributes=attributes, create_only=create_only
+            )
+        )
+        return _Writing(writing, self.breaker)
+
+
 class _DeletesMany(_CircuitBase):
     """``DeletesMany`` through the circuit breaker."""
 
@@ -119,7 +143,7 @@ class BehindCircuitBreaker(_CircuitBase):
         SignsUploads,
     }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {DeletesMany: _DeletesMany, ReadsRanges: _ReadsRanges}
+        {DeletesMany: _DeletesMany, ReadsRanges: _ReadsRanges, ResumesWrites: _ResumesWrites}
     )
 
     def read(self, key: str, *, if_version: str | None = None) -> Reading:

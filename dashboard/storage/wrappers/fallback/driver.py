@@ -41,6 +41,7 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     MovesWithin,
+    ResumesWrites,
     SetsAttributes,
     SignsParts,
     SignsUploads,
@@ -81,6 +82,7 @@ class Fallback(FallbackBase):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            ResumesWrites: "The write may go to another backend.",
             CopiesListed: "The source may be waiting in another backend.",
             CopiesWithin: "The source may be waiting in another backend.",
             DeletesUnchanged: "The object may be waiting in another backend.",

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from dashboard.errors import Kind
-from dashboard.storage.copying import Copied, copies_on_server, copy_object
+from dashboard.storage.copying import Copied, copy_object
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.errors import Changed, Exists, NotFound, StorageError, Unsupported
+from dashboard.storage.proving import copies_on_server
 from dashboard.storage.types import Attributes, Entry, Secret
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3

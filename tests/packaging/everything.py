@@ -1,9 +1,10 @@
 """Uses everything Stowage has, with nothing but its own dependencies: run by ``test_environments.py``
 in an environment that holds no test tools.
 
-Imports every module, opens every page, takes each provider through its form to a connection test against a
-port where nobody listens, and puts every wrapper around a folder. Prints what it did; anything the console
-itself is to blame for (a missing package, an unexpected exception) ends it with an error.
+Imports every module, shows the help of every command, opens every page in both languages, takes each provider
+through its form to a connection test against a port where nobody listens, and puts every wrapper around a
+folder. Prints what it did; anything the console itself is to blame for (a missing package, an unexpected
+exception) ends it with an error.
 """
 
 from __future__ import annotations
@@ -23,12 +24,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import click
+from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from flask.testing import FlaskClient
 
 import dashboard
-from dashboard.app import create_app
+from dashboard.app import create_app, open_services
+from dashboard.cli import stowage
+from dashboard.cli.invocation import Program
+from dashboard.serving import serve
 from dashboard.settings import Settings
 from dashboard.storage.options import OptionType
 from dashboard.storage.registry import PRESETS, options_of
@@ -51,10 +57,11 @@ WRAPPED = {
     "encryption_key": base64.b64encode(bytes(range(32))).decode(),
 }
 """Every wrapper that needs no server, around the folder of the first provider."""
-PAGES = (
-    *("/", "/backends", "/backends/new", "/migrations", "/migrations/new", "/audit"),
-    *("/settings", "/settings/users", "/settings/keys"),
+NO_PAGES = (
+    *("/api/", "/static", "/admin/storage", "/environment-variables", "/readyz", "/healthz", "/metrics"),
+    *("/setup", "/sign-out"),
 )
+"""How addresses begin where programs are answered, and of what is over."""
 BACKEND_PAGES = ("", "/edit", "/remove", "/activate")
 
 
@@ -67,6 +74,25 @@ def modules() -> int:
     return len(names)
 
 
+def commands() -> int:
+    """Show the help of every command, which loads what it needs; returns how many there are."""
+    found = 0
+    todo: list[tuple[str, ...]] = [()]
+    for path in todo:
+        shown = CliRunner().invoke(stowage, [*path, "--help"], obj=Program(open_services, serve))
+        assert shown.exit_code == 0, f"{path}: {shown.output} {shown.exception}"
+        found += 1
+        command: click.Command = stowage
+        for name in path:
+            assert isinstance(command, click.Group)
+            got = command.get_command(click.Context(command), name)
+            assert got is not None, path
+            command = got
+        if isinstance(command, click.Group):
+            todo += [(*path, name) for name in command.list_commands(click.Context(command))]
+    return found
+
+
 class Person:
     """A browser with the token of the last page it saw."""
 
@@ -75,10 +101,11 @@ class Person:
         self._token = ""
         self.pages = 0
 
-    def get(self, path: str, *, fragment: bool = False) -> str:
-        """A page that must be there."""
-        answer = self._client.get(path, headers={"HX-Request": "true"} if fragment else {})
-        assert answer.status_code == 200, f"GET {path}: {answer.status}"
+    def get(self, path: str, *, fragment: bool = False, language: str = "en") -> str:
+        """A page that must be there, or leads to one."""
+        headers = {"HX-Request": "true"} if fragment else {}
+        answer = self._client.get(path, headers={**headers, "Accept-Language": language})
+        assert answer.status_code in (200, 204, 303), f"GET {path}: {answer.status}"
         self.pages += 1
         text = answer.get_data(as_text=True)
         if found := re.search(r'name="csrf-token" content="([^"]+)"', text):
@@ -188,6 +215,7 @@ def _console(folder: Path, port: int, faults: list[str]) -> tuple[int, int]:
     services = app.extensions[EXTENSION]
     services.setup.complete(services.setup.issue_code(), "maria", PASSWORD)
     person = Person(app.test_client())
+    assert "Anmelden" in person.get("/sign-in", language="de")
     person.get("/sign-in")
     person.post("/sign-in", {"username": "maria", "password": PASSWORD})
     person.get("/settings")
@@ -206,9 +234,20 @@ def _console(folder: Path, port: int, faults: list[str]) -> tuple[int, int]:
         person.post("/backends/new", fields)
         names.append(fields["name"])
         assert not faults, f"{preset}: {faults[0]}"
-    for path in (*PAGES, *(f"/backend/{name}{page}" for name in names for page in BACKEND_PAGES)):
+    pages = sorted(
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if "GET" in (rule.methods or ())
+        and not rule.arguments
+        and "/export." not in rule.rule
+        and not rule.rule.startswith(NO_PAGES)
+    )
+    for path in (*pages, *(f"/backend/{name}{page}" for name in names for page in BACKEND_PAGES)):
         person.get(path)
         assert not faults, f"{path}: {faults[0]}"
+    for path in pages:
+        person.get(path, language="de")
+        assert not faults, f"{path} in German: {faults[0]}"
     services.close()
     return len(names), person.pages
 
@@ -229,10 +268,10 @@ def main() -> None:
     """Everything, in a folder that is gone afterwards."""
     faults: list[str] = []
     logging.getLogger().addHandler(LoggedErrors(faults))
-    count = modules()
+    count, helps = modules(), commands()
     with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt):
         backends, pages = console(Path(folder), faults)
-        sys.stdout.write(f"{count} modules, {backends} backends, {pages} pages\n")
+        sys.stdout.write(f"{count} modules, {helps} commands, {backends} backends, {pages} pages\n")
 
 
 if __name__ == "__main__":

@@ -88,14 +88,24 @@ class SeveralBackends:
         valid = self._valid(tuple(backends))
         totals, rows = self._compare(valid, wanted)
         listed = self._listed(valid, backends, rows)
+        table = shared_contents.c
         with self._database.work_write() as connection:
+            # What is on somebody's screen keeps its address.
+            known = {
+                (row.sha256, row.size): row.id
+                for row in connection.execute(select(table.id, table.sha256, table.size))
+            }
             connection.execute(delete(shared_contents))
             connection.execute(delete(shared_totals))
             connection.execute(
                 insert(shared_totals).values(id=1, at=time.time(), on_purpose=wanted, **totals)
             )
-            if listed:
-                connection.execute(insert(shared_contents), listed)
+            for row in listed:
+                if number := known.get((row["sha256"], row["size"])):
+                    row["id"] = number
+            for some in ([row for row in listed if "id" in row], [row for row in listed if "id" not in row]):
+                if some:
+                    connection.execute(insert(shared_contents), some)
 
     def totals(self) -> SharedTotals:
         """What was summed up last."""

@@ -88,6 +88,17 @@ def test_only_sha256_of_what_is_stored_now_is_compared(places: ServiceConsole) -
     assert totals.at is not None
 
 
+def test_a_content_keeps_its_address_when_it_is_summed_up_again(places: ServiceConsole) -> None:
+    for backend in ("archive", "old"):
+        known(places, backend, "a", A)
+    (before,) = summed(places)
+    for backend in ("archive", "old"):
+        known(places, backend, "larger", B, size=500)
+    first, second = summed(places)
+    assert (first.sha256, second.id) == (B, before.id)
+    assert first.id != second.id
+
+
 def test_a_backend_that_is_removed_takes_its_copies_along(places: ServiceConsole) -> None:
     known(places, "archive", "a", A)
     known(places, "old", "a", A)

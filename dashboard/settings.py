@@ -112,7 +112,7 @@ class Settings:
     machine_credentials: tuple[str, ...] = ()
     accel_redirects: tuple[tuple[Path, str], ...] = ()
     sendfile_roots: tuple[Path, ...] = ()
-    max_workers: int = 32
+    max_workers: int = 256
     api_requests_per_minute: int = 1200
     max_upload_size: int = MAX_UPLOAD_SIZE
     upload_quota: int = 0
@@ -126,7 +126,7 @@ class Settings:
     def __post_init__(self) -> None:
         _between("STOWAGE_PORT", self.port, 0, 65535)
         _between("STOWAGE_TRUSTED_PROXIES", self.trusted_proxies, 0, 10)
-        _between("STOWAGE_MAX_WORKERS", self.max_workers, 1, 64)
+        _between("STOWAGE_MAX_WORKERS", self.max_workers, 1, 256)
         _between("STOWAGE_API_REQUESTS_PER_MINUTE", self.api_requests_per_minute, 1, 1_000_000)
         _between("STOWAGE_MAX_UPLOAD_SIZE", self.max_upload_size, 1, MAX_BYTES)
         _between("STOWAGE_UPLOAD_QUOTA", self.upload_quota, 0, MAX_BYTES)
@@ -243,7 +243,7 @@ class Settings:
             ),
             accel_redirects=_redirects(env, "STOWAGE_ACCEL_REDIRECTS"),
             sendfile_roots=_paths(env, "STOWAGE_SENDFILE_ROOTS"),
-            max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 32)),
+            max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 256)),
             api_requests_per_minute=overrides.get(
                 "api_requests_per_minute", _integer(env, "STOWAGE_API_REQUESTS_PER_MINUTE", 1200)
             ),

@@ -25,6 +25,7 @@ FOLDERS_OF_TESTS = {
     "browser/screens",
     "docs",
     "kill",
+    "migration/at_once",
     "migration/with_servers",
     "packaging",
     "servers",

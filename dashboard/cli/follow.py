@@ -121,6 +121,8 @@ def line(progress: Progress) -> str:
         parts.append(f"{c.failed:,} failed")
     if progress.rate_bytes or progress.rate_objects:
         parts.append(f"{formatting.size(progress.rate_bytes)}/s, {progress.rate_objects:,.0f} objects/s")
+    if progress.at_once:
+        parts.append(f"{progress.at_once} at once")
     if progress.eta is not None:
         parts.append(f"{formatting.between(*progress.eta)} left")
     if not c.listing_final:

@@ -7,7 +7,7 @@ import click
 from dashboard.cli import follow
 from dashboard.cli.arguments import YES, confirm, require_terminal
 from dashboard.cli.invocation import WITH_ERRORS, Command, Invocation, pass_invocation
-from dashboard.migration.types import OnConflict, Progress, Spec, State, Verify
+from dashboard.migration.types import AUTOMATIC, MAX_WORKERS, OnConflict, Progress, Spec, State, Verify
 
 DEFAULT = Spec()
 
@@ -35,10 +35,8 @@ DEFAULT = Spec()
 @click.option("--delete-source", is_flag=True, help="Delete each object from SRC once its copy is verified.")
 @click.option(
     "--workers",
-    type=click.IntRange(1, 64),
-    default=DEFAULT.workers,
-    show_default=True,
-    help="Number of objects copied in parallel.",
+    type=click.IntRange(1, MAX_WORKERS),
+    help="Number of objects copied at once. Default: found out while it runs.",
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would happen; copy nothing.")
 @YES
@@ -54,7 +52,7 @@ def migrate(
     on_conflict: str,
     verify: str,
     delete_source: bool,
-    workers: int,
+    workers: int | None,
     dry_run: bool,
     yes: bool,
 ) -> int:
@@ -75,7 +73,7 @@ def migrate(
         verify=Verify(verify),
         dry_run=dry_run,
         delete_source=delete_source,
-        workers=workers,
+        workers=workers or AUTOMATIC,
     )
     migrations = invocation.services.migrations
     number = migrations.create(invocation.actor, source, destination, spec, approve=at_once)

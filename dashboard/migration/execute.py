@@ -21,12 +21,14 @@ from dashboard.migration.reasons import CHANGED
 from dashboard.migration.retry_policy import (
     ABORT_KINDS,
     FATAL,
+    UNREACHABLE,
     ConcurrencyLimit,
     FailureTracker,
     Lookahead,
     attempts_for,
     delay,
 )
+from dashboard.migration.tuning import LimitedBy, Totals, Tuner
 from dashboard.migration.types import InFlight, ObjectState
 from dashboard.storage.copying import MEMORY_BYTES
 from dashboard.storage.driver import SMALL
@@ -45,6 +47,8 @@ STREAM_BYTES = 32 * 1024 * 1024
 CHANGED_ATTEMPTS = 3
 MAX_FAILED_KEYS = 10_000
 TAIL_OBJECTS = 20
+SAMPLE_SECONDS = 0.1
+"""Between two looks at how fast it is, to find out how many objects at once are best."""
 
 
 class RunAborted(Exception):
@@ -63,18 +67,27 @@ class Execution:
         pool: WorkerPool[Task, Result],
         ledger: Ledger,
         workers: int,
+        tuned: bool = False,
         *,
         clock: Callable[[], float],
         random: Random,
+        cpu: Callable[[], float] = time.process_time,
     ) -> None:
+        """``workers``: how many objects at once; with ``tuned`` at most that many, see ``Tuner``. ``cpu``:
+        returns the processor time of this process in seconds."""
         self._pool = pool
         self._ledger = ledger
-        self._workers = workers
+        self._workers = 0
         self._clock = clock
         self._random = random
-        self._concurrency = ConcurrencyLimit(workers)
+        self._tuner = Tuner(workers) if tuned else None
+        self._concurrency = self._tuner or ConcurrencyLimit(workers)
+        self._cpu = cpu
+        self._sample_due = 0.0
+        self._copied_objects = self._copied_bytes = 0
         self._failures = FailureTracker()
         self._ahead = Lookahead(workers)
+        self._change_workers(self._tuner.limit if self._tuner else workers)
         self._small: deque[Task] = deque()
         self._large: deque[Task] = deque()
         self._retries: list[tuple[float, int, Task]] = []
@@ -100,6 +113,18 @@ class Execution:
         return self._drained and not (
             self._queued() or self._in_flight or self._settled or self._unconfirmed_failures
         )
+
+    @property
+    def at_once(self) -> int:
+        """How many objects may be copied at once now."""
+        return min(self._workers, 1 if self._is_outage() else self._concurrency.limit)
+
+    @property
+    def limited_by(self) -> LimitedBy:
+        """Why no more are copied at once."""
+        if self._is_outage() or self.at_once < self._workers:
+            return LimitedBy.THROTTLING
+        return self._tuner.limited_by if self._tuner else LimitedBy.CHOICE
 
     def in_flight(self) -> Iterator[InFlight]:
         """Yield the objects that are being copied now."""
@@ -128,6 +153,8 @@ class Execution:
         self._enqueue_due(now)
         self._claim(now, listing_final)
         self._dispatch()
+        if self._tuner and now >= self._sample_due:
+            self._tune(self._tuner, now)
         if self._drained and not (self._queued() or self._in_flight):
             self._confirm_failures()
         idle = self._drained and not self._in_flight
@@ -171,6 +198,8 @@ class Execution:
             case Done():
                 self._failures.succeeded()
                 self._ahead.on_copied()
+                self._copied_objects += 1
+                self._copied_bytes += task.row.size
                 self._confirm_failures()
                 self._add(self._settle(task, result))
             case Stopped():
@@ -182,6 +211,8 @@ class Execution:
         now = time.monotonic()
         if result.kind is Kind.THROTTLED:
             self._concurrency.on_throttled(now)
+        elif self._tuner and result.kind in UNREACHABLE:
+            self._tuner.on_unreachable(now)
         gave_up = self._failures.attempt_failed(result.kind, now) and not self._is_tail()
         if not self._is_outage():
             task.attempts += 1
@@ -284,7 +315,7 @@ class Execution:
             return
         if ready >= MAX_CLAIMED // 2 or self._queued() >= MAX_WAITING_RETRIES:
             return
-        most = min(MAX_CLAIMED, max(2 * self._workers, 4 * self._results))
+        most = min(max(MAX_CLAIMED, 4 * self._workers), max(2 * self._workers, 4 * self._results))
         room = most - ready - len(self._in_flight)
         if room < max(1, most // 4):
             return
@@ -314,6 +345,29 @@ class Execution:
             self._in_flight_bytes += _weight(task.row)
             task.started = False
             self._pool.put(task)
+
+    def _tune(self, tuner: Tuner, now: float) -> None:
+        self._sample_due = now + SAMPLE_SECONDS
+        if not self._is_outage():
+            moving = [one.done for one in self.in_flight()]
+            # Beyond the workers' hands: what is queued ahead of them.
+            waiting = len(self._in_flight) > self._workers
+            full = bool(self._small or self._large) and not waiting
+            tuner.on_sample(
+                now,
+                Totals(self._copied_objects, self._copied_bytes + sum(moving), self._cpu(), waiting, full),
+            )
+        if tuner.limit != self._workers:
+            self._change_workers(tuner.limit)
+            self._dispatch()
+
+    def _change_workers(self, workers: int) -> None:
+        if workers < self._workers:
+            # A worker that is too many ends when it finds nothing queued before its end.
+            self._withdraw()
+        self._workers = workers
+        self._ahead.set_workers(workers)
+        self._pool.resize(workers)
 
     def _withdraw(self) -> None:
         """Take back what no worker has begun: fewer may be busy now."""

@@ -43,6 +43,8 @@ from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.types import ObjectInfo
 
 PAGE = 500
+MAX_CHECKED = 32
+"""Copies that are checked at once."""
 WAKE_AFTER = 64
 """Results that are taken at once."""
 PAUSE_SECONDS = 0.002
@@ -171,7 +173,9 @@ class FinalPhase:
             for page in pages:
                 if pool is None:
                     attempts = self._attempts(work, stop)
-                    pool = WorkerPool(attempts, min(self._spec.workers, len(page)))
+                    pool = WorkerPool(
+                        attempts, min(self._spec.workers or MAX_CHECKED, MAX_CHECKED, len(page))
+                    )
                 self._ledger.record_final_checks(list(self._page(pool, page)))
                 time.sleep(PAUSE_SECONDS)
         finally:

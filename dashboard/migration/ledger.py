@@ -194,7 +194,8 @@ class Unswept:
 @dataclass(frozen=True, slots=True)
 class Live:
     """Live progress. Rates per second; ``eta`` (low, high) in seconds. ``done_bytes`` and ``done_objects``:
-    copied so far. ``spent``: seconds of all workers together by phase of their work, in this run."""
+    copied so far. ``spent``: seconds of all workers together by phase of their work, in this run.
+    ``at_once``: how many objects may be copied at once; ``limited_by``: why no more, see ``LimitedBy``."""
 
     phase: str = ""
     in_flight: tuple[InFlight, ...] = ()
@@ -206,6 +207,8 @@ class Live:
     done_bytes: int = 0
     done_objects: int = 0
     spent: Mapping[str, float] = field(default_factory=dict)
+    at_once: int = 0
+    limited_by: str = ""
 
 
 class Ledger(ListingIndex, Protocol):

@@ -93,12 +93,21 @@ class WorkerPool(Generic[T, R]):
         self._wake = threading.Event()
         self.wake_after = 1
         self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._loop, name=f"copy-{number}", daemon=True)
-            for number in range(workers)
-        ]
-        for thread in self._threads:
+        self._threads: list[threading.Thread] = []
+        self._workers = 0
+        self.resize(workers)
+
+    def resize(self, workers: int) -> None:
+        """Have this many workers from now on. Those that are too many end after the objects that are queued,
+        unless these are withdrawn before."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        for _ in range(workers - self._workers):
+            thread = threading.Thread(target=self._loop, name=f"copy-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
             thread.start()
+        for _ in range(self._workers - workers):
+            self._items.put(None)
+        self._workers = workers
 
     def put(self, item: T) -> None:
         """Hand an item to the next free worker."""
@@ -118,11 +127,18 @@ class WorkerPool(Generic[T, R]):
     def withdraw(self) -> list[T]:
         """Take back the items that no worker has begun, in their order."""
         found: list[T] = []
+        ends = 0
         try:
-            while (taken := self._items.get_nowait()) is not None:
-                found.append(taken[0])
+            while True:
+                taken = self._items.get_nowait()
+                if taken is None:
+                    ends += 1
+                else:
+                    found.append(taken[0])
         except Empty:
             pass
+        for _ in range(ends):
+            self._items.put(None)
         return found
 
     def request_stop(self) -> None:

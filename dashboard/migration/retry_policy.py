@@ -31,7 +31,7 @@ MAX_OUTAGE_SECONDS = 60.0
 FATAL = frozenset({Kind.BAD_CREDENTIALS, Kind.FULL, Kind.SEALED})
 """Errors that every other object would meet too."""
 _NETWORK = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT})
-_UNREACHABLE = _NETWORK | {Kind.THROTTLED}
+UNREACHABLE = _NETWORK | {Kind.THROTTLED}
 """The server serves no client: it cannot be reached, or throttles all of them."""
 # Not "not found": a folder that was removed at the source meanwhile is recorded, and the run continues.
 ABORT_KINDS = _NETWORK | {Kind.DENIED, Kind.UNSUPPORTED, Kind.INTERNAL}
@@ -78,6 +78,11 @@ class Lookahead:
         self._copied = 0
         self._objects = workers
 
+    def set_workers(self, workers: int) -> None:
+        """There is another number of workers."""
+        self._workers = workers
+        self._objects = workers
+
     @property
     def objects(self) -> int:
         """How many, from as many as there are workers to ``MAX_AHEAD``."""
@@ -98,7 +103,7 @@ class Lookahead:
 
 def attempts_for(kind: Kind) -> int:
     """Return how often an object may fail in this way before it is recorded as failed."""
-    return REPEATED_ATTEMPTS if kind in _UNREACHABLE else ATTEMPTS
+    return REPEATED_ATTEMPTS if kind in UNREACHABLE else ATTEMPTS
 
 
 def delay(attempt: int, random: Random, kind: Kind | None = None) -> float:
@@ -148,7 +153,7 @@ class FailureTracker:
 
     def attempt_failed(self, kind: Kind, now: float) -> bool:
         """Count a failed attempt; return whether to abort the run because the outage has lasted too long."""
-        if kind not in _UNREACHABLE:
+        if kind not in UNREACHABLE:
             return False
         self._network_streak += 1
         if self._network_streak >= OUTAGE_FAILURES and self._outage_since is None:

@@ -27,8 +27,9 @@ from dashboard.migration.pool import PhaseThread, Result, Task, WorkerPool
 from dashboard.migration.provenance import Provenance
 from dashboard.migration.retry_policy import REQUEST_ATTEMPTS
 from dashboard.migration.transfer import Transfer
-from dashboard.migration.types import Control, Counters, Outcome, Spec, State
-from dashboard.storage.driver import Driver, LimitsConnections
+from dashboard.migration.tuning import most_at_once
+from dashboard.migration.types import AUTOMATIC, Control, Counters, Outcome, Spec, State
+from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.name_rules import NameRules
 from dashboard.storage.net.retries import limit_attempts
@@ -55,7 +56,7 @@ class MigrationJob:
 
     ``source_name`` appears in the names that "keep both" gives. ``paths``: the known paths of source and
     destination on their servers, a hint for ``OverlapSearch``. ``name_rules`` returns the destination's name
-    rules, perhaps after probing; it is called in a thread of the run.
+    rules, perhaps after probing; it is called in a thread of the run. ``tuned``: see ``Execution``.
     """
 
     id: int
@@ -64,6 +65,7 @@ class MigrationJob:
     source_name: str = "source"
     paths: tuple[str, str] = ("", "")
     name_rules: Callable[[], NameRules] = NameRules
+    tuned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,9 @@ def run(
     run again once the cause is removed. Raises ``FencedOut`` if another run took over: then ``on_state`` was
     not called. Never copies more objects at once than either backend accepts connections.
     """
-    ends = [end.max_connections() for end in (source, destination) if isinstance(end, LimitsConnections)]
+    spec = replace(job.spec, workers=most_at_once(job.spec.workers, source, destination))
     return _Run(
-        replace(job, spec=replace(job.spec, workers=min(job.spec.workers, *ends))) if ends else job,
+        replace(job, spec=spec, tuned=job.tuned or job.spec.workers == AUTOMATIC),
         source,
         destination,
         ledger=ledger,
@@ -135,15 +137,13 @@ class _Run:
         self._state: State | None = None
         self._meter = Meter()
         self._spent = Spent()
-        self._polled_at = 0.0
-        self._published_at = 0.0
-        self._approved = False
+        self._polled_at = self._published_at = 0.0
         self._requested = Control.RUN
         self._phase: PhaseThread | None = None
         self._pool: WorkerPool[Task, Result] | None = None
         self._execution: Execution | None = None
         self._ready_to_copy = threading.Event()
-        self._listing_final = False
+        self._approved = self._listing_final = False
         self._started_at = clock()
         self._failed_keys: set[str] = set()
         self._was_interrupted = False
@@ -248,9 +248,9 @@ class _Run:
     def _start_copying(self) -> Execution:
         provenance = Provenance(self._source, self._destination, self._job.spec, self._ledger.token())
         transfer = Transfer(provenance, self._job.source_name, self._spent)
-        self._pool = WorkerPool(transfer.move, self._job.spec.workers)
+        job, self._pool = self._job, WorkerPool(transfer.move, 0)
         self._execution = Execution(
-            self._pool, self._ledger, self._job.spec.workers, clock=self._clock, random=self._random
+            self._pool, self._ledger, job.spec.workers, job.tuned, clock=self._clock, random=self._random
         )
         self._execution.failed_keys = self._failed_keys
         return self._execution
@@ -392,8 +392,8 @@ class _Run:
             self._published_at = time.monotonic()
 
     def _measure(self, phase: str) -> Live:
-        moving = self._execution.in_flight() if self._execution else ()
-        live = self._meter.measure(
-            time.monotonic(), self._ledger.counters(), moving, phase=phase, at=self._clock()
-        )
-        return replace(live, spent=self._spent.seconds())
+        copying, counters = self._execution, self._ledger.counters()
+        moving = copying.in_flight() if copying else ()
+        live = self._meter.measure(time.monotonic(), counters, moving, phase=phase, at=self._clock())
+        at_once, reason = (copying.at_once, copying.limited_by) if copying else (0, "")
+        return replace(live, spent=self._spent.seconds(), at_once=at_once, limited_by=reason)

@@ -100,6 +100,9 @@ class Action(StrEnum):
     """Not an object but a folder of the source that could not be read: its contents are unknown."""
 
 
+AUTOMATIC = 0
+MAX_WORKERS = 256
+"""Objects that one migration copies at once, at most."""
 MAX_OBJECT_BYTES = 2**60
 """A server that lists a larger object, or a negative size, is wrong."""
 
@@ -110,7 +113,7 @@ class Spec:
 
     ``prefix`` is a plain string prefix of keys. ``include`` and ``exclude`` are globs on the whole key
     (``*`` stays within one path segment, ``**`` crosses them); an empty ``include`` means everything.
-    ``workers``: threads, 1 to 64.
+    ``workers``: objects copied at once, 1 to ``MAX_WORKERS``, or ``AUTOMATIC``: the run finds out how many.
     """
 
     prefix: str = ""
@@ -120,7 +123,7 @@ class Spec:
     verify: Verify = Verify.CHECKSUM
     dry_run: bool = False
     delete_source: bool = False
-    workers: int = 32
+    workers: int = AUTOMATIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +215,9 @@ class Progress:
 
     ``rate_bytes``/``rate_objects`` per second over the last seconds, 0 if not running. ``eta`` is a
     (low, high) range in seconds, or None if unknown; while ``listing_final`` is false it covers only the
-    objects found so far and is to be labelled "still listing". ``stopping`` is true between a request to
-    pause or cancel and the moment when it takes effect.
+    objects found so far and is to be labelled "still listing". ``at_once``: how many objects may be copied at
+    once now, 0 if not running; ``limited_by``: why no more, a ``LimitedBy`` or empty.
+    ``stopping`` is true between a request to pause or cancel and the moment when it takes effect.
     """
 
     id: int
@@ -224,6 +228,8 @@ class Progress:
     outcome: Outcome | None
     counters: Counters
     in_flight: tuple[InFlight, ...]
+    at_once: int
+    limited_by: str
     rate_bytes: float
     rate_objects: float
     elapsed: float

@@ -130,7 +130,7 @@ OWN: tuple[KnownVariable, ...] = (
         "The time zone of pages, such as Europe/Berlin. Empty for the machine's.",
         _NOW,
     ),
-    _own("max_workers", "General", "How many objects a migration copies at a time, 1 to 64.", _NOW),
+    _own("max_workers", "General", "How many objects a migration copies at once at most, 1 to 256.", _NOW),
     _own("host", "Network", "The address to listen on; 0.0.0.0 is every interface.", _RESTART),
     _own("port", "Network", "The port to listen on.", _RESTART),
     _own(

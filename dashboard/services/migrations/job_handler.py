@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from dashboard.errors import Kind, StowageError
 from dashboard.jobs.types import DONE, Job, JobContext, JobKind, JobResult
 from dashboard.migration.ledger import FencedOut
-from dashboard.migration.types import Control, Outcome, State
+from dashboard.migration.types import AUTOMATIC, Control, Outcome, State
 from dashboard.models.backends import Backend
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
@@ -102,7 +102,8 @@ class MigrationHandler:
                 self._clean_up(context, row, ledger, source, destination)
             return JobResult(requeue=context.should_stop())
         spec = from_json(row.spec)
-        spec = replace(spec, workers=min(spec.workers, self.max_workers))
+        tuned = spec.workers == AUTOMATIC
+        spec = replace(spec, workers=min(spec.workers or self.max_workers, self.max_workers))
         # Before the driver is built, so that its results are not saved for a backend that was edited since.
         version = self._version(row.destination_id)
         source, destination = self._ends(context, row, label)
@@ -111,7 +112,7 @@ class MigrationHandler:
         rules = partial(
             self._names.get_or_probe, row.destination_id, version, destination, may_write=not spec.dry_run
         )
-        job = MigrationJob(row.id, spec, monitor.approved, row.source, paths, rules)
+        job = MigrationJob(row.id, spec, monitor.approved, row.source, paths, rules, tuned)
 
         def on_state(state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
             # Before people see that it is ready: the review says what stands in the way.

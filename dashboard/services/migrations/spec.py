@@ -8,11 +8,10 @@ from typing import Any
 
 from dashboard.errors import InvalidInput
 from dashboard.migration.globs import compile_filter
-from dashboard.migration.types import OnConflict, Spec, Verify
+from dashboard.migration.types import AUTOMATIC, MAX_WORKERS, OnConflict, Spec, Verify
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.registry import location, noun_of
 
-MAX_WORKERS = 64
 MAX_PREFIX_BYTES = 1024
 """Bytes of UTF-8: the longest key S3 knows."""
 
@@ -26,8 +25,8 @@ def check_spec(spec: Spec) -> None:
     """Raise ``InvalidInput``, naming the field, if the spec cannot be carried out."""
     _check_prefix(spec.prefix)
     compile_filter(spec.include, spec.exclude)
-    if not 1 <= spec.workers <= MAX_WORKERS:
-        raise InvalidInput("workers", f"Workers are threads: between 1 and {MAX_WORKERS} of them.")
+    if not (spec.workers == AUTOMATIC or 1 <= spec.workers <= MAX_WORKERS):
+        raise InvalidInput("workers", f"Between 1 and {MAX_WORKERS} objects can be copied at once.")
     if spec.delete_source and spec.dry_run:
         raise InvalidInput(
             "delete_source",

@@ -29,8 +29,8 @@ __all__ = ["Body", "ConnectionPool", "StreamingResponse", "TransportError"]
 
 Body = bytes | Iterable[bytes | memoryview]
 
-_MAX_IDLE_CONNECTIONS = 64
-"""Connections kept open for the next request."""
+_MAX_IDLE_CONNECTIONS = 256
+"""Connections kept open for the next request: as many as a migration has objects at once."""
 _ALERT = b"\x15\x03"
 _MAX_HEAD_BYTES = 64 * 1024
 _CHUNK_BYTES = 256 * 1024

@@ -146,7 +146,7 @@ def test_an_edit_by_hand_is_noticed_and_a_mistake_changes_nothing(
     with pytest.raises(StowageError, match="Line 1 of the settings file"):
         editor.save(ADMIN, {"STOWAGE_PORT": "1"})
     file.unlink()
-    assert (editor.reload(ADMIN).error, services.settings.max_workers) == ("", 32)
+    assert (editor.reload(ADMIN).error, services.settings.max_workers) == ("", 256)
 
 
 def test_a_secret_is_shown_and_recorded_nowhere_and_takes_the_password(

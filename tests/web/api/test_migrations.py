@@ -95,7 +95,7 @@ def test_it_is_paused_resumed_and_cancelled(program: ApiProgram, pair: Path) -> 
         ({"source": "here", "destination": "none"}, "destination"),
         ({"source": "here", "destination": "here"}, "destination"),
         ({"source": "here", "destination": "there", "workers": 0}, "workers"),
-        ({"source": "here", "destination": "there", "workers": 64}, "workers"),
+        ({"source": "here", "destination": "there", "workers": 257}, "workers"),
         ({"source": "here", "destination": "there", "verify": "maybe"}, "verify"),
         ({"source": "here", "destination": "there", "include": "*"}, "include"),
         ({"source": "here", "destination": "there", "prefix": "ü" * 1000}, "prefix"),

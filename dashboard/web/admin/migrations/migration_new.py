@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput, Kind, StowageError
-from dashboard.migration.types import OnConflict, Spec, Verify
+from dashboard.migration.types import AUTOMATIC, OnConflict, Spec, Verify
 from dashboard.services.permissions import Permission
 from dashboard.web.admin.page import Page, route, see_other
 from dashboard.web.context import actor, services
@@ -144,7 +144,7 @@ def _from_migration(id: int) -> MigrationForm:
         exclude="\n".join(s.exclude),
         on_conflict=s.on_conflict.value,
         verify=s.verify.value,
-        workers=str(s.workers),
+        workers=str(s.workers) if s.workers != AUTOMATIC else "",
         delete_source=s.delete_source,
     )
 
@@ -179,8 +179,8 @@ def _spec(form: MigrationForm) -> Spec:
     if form.verify not in [choice.value for choice in VERIFICATIONS]:
         raise InvalidInput("verify", "Choose how copies are verified.")
     most = services().settings.max_workers
-    workers = form.workers or str(most)
-    if not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= most):
+    workers = form.workers
+    if workers and not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= most):
         raise InvalidInput("workers", f"The number of workers must be between 1 and {most}.")
     return Spec(
         prefix=form.prefix,
@@ -190,7 +190,7 @@ def _spec(form: MigrationForm) -> Spec:
         verify=Verify(form.verify),
         dry_run=form.dry_run,
         delete_source=form.delete_source,
-        workers=int(workers),
+        workers=int(workers) if workers else AUTOMATIC,
     )
 
 

@@ -110,6 +110,7 @@ class MigrationPages(Page):
             "measure": measure,
             "speed": None if before else throughput_view.shown(p, series, measure),
             "in_flight": sorted(p.in_flight, key=lambda f: (-f.size, f.key))[:IN_FLIGHT],
+            "limited_by": throughput_view.limited_by(p),
             "more_in_flight": max(0, len(p.in_flight) - IN_FLIGHT),
             "failures": failures,
             "seconds": progress_view.poll_seconds(p),

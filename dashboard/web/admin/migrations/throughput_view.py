@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from dashboard.migration.tuning import LimitedBy
 from dashboard.migration.types import Progress
 from dashboard.services.migrations.series import Point, Throughput
 from dashboard.web.chart_scales import OBJECTS, RATE
@@ -13,6 +14,17 @@ from dashboard.web.language.translating import gettext
 
 BYTES_PER_SECOND, OBJECTS_PER_SECOND = "bytes", "objects"
 MEASURES = (BYTES_PER_SECOND, OBJECTS_PER_SECOND)
+LIMITED_BY = {
+    LimitedBy.CHOICE: "that number was chosen",
+    LimitedBy.BACKEND: "a backend or the console allows no more",
+    LimitedBy.THROTTLING: "a backend throttles, or cannot be reached",
+    LimitedBy.PROCESSOR: "this machine's processor is busy",
+    LimitedBy.SPEED: "more at once were no faster",
+    LimitedBy.MEMORY: "more would take too much memory",
+    LimitedBy.WORK: "no more objects are waiting",
+    LimitedBy.TRYING: "still finding out how many are fastest",
+}
+"""Why no more objects are copied at once."""
 ENOUGH = 3
 """Points without which there is nothing to see."""
 
@@ -43,6 +55,11 @@ def shown(p: Progress, series: Throughput, measure: str) -> Shown | None:
     slowest, share = max(named, key=lambda each: each[1])
     chart = _draw(series, measure, p.state.final)
     return Shown(measure, chart, len(series.pauses()), slowest if share else "", parts)
+
+
+def limited_by(p: Progress) -> str:
+    """Why no more objects are copied at once; nothing if that is not known."""
+    return LIMITED_BY[LimitedBy(p.limited_by)] if p.limited_by in list(LimitedBy) else ""
 
 
 @lru_cache(maxsize=64)

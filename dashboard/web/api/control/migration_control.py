@@ -10,7 +10,16 @@ from flask import url_for
 from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput
-from dashboard.migration.types import FailureGroup, LedgerRow, ObjectState, OnConflict, Spec, Verify
+from dashboard.migration.types import (
+    AUTOMATIC,
+    MAX_WORKERS,
+    FailureGroup,
+    LedgerRow,
+    ObjectState,
+    OnConflict,
+    Spec,
+    Verify,
+)
 from dashboard.services.database import MAX_INTEGER
 from dashboard.services.migrations.ledger_search import ObjectFilter
 from dashboard.services.migrations.spec import MAX_PREFIX_BYTES
@@ -34,7 +43,7 @@ Patterns = Annotated[tuple[str, ...], Field(maximum_items=200, maximum_length=40
 class NewMigration:
     """A migration to plan. It copies once it is planned and approved, or at once with `approve`.
 
-    ``workers`` null: as many as the console allows.
+    ``workers`` null: the migration finds out how many are best.
     """
 
     source: Annotated[str, Field("The backend to copy from.", maximum_length=63)]
@@ -46,7 +55,7 @@ class NewMigration:
     verify: Verify = Verify.CHECKSUM
     dry_run: Annotated[bool, Field("Plan and compare, and change nothing.")] = False
     delete_source: Annotated[bool, Field("Delete what is proven from the source at the end.")] = False
-    workers: Annotated[int | None, Field("Objects copied in parallel.", minimum=1, maximum=64)] = None
+    workers: Annotated[int | None, Field("Objects copied at once.", minimum=1, maximum=MAX_WORKERS)] = None
     approve: Annotated[bool, Field("Copy as soon as it is planned.")] = False
 
 
@@ -94,7 +103,7 @@ def create(body: NewMigration) -> Reply:
     what it would do, for its approval.
     """
     most = services().settings.max_workers
-    workers = most if body.workers is None else body.workers
+    workers = body.workers or AUTOMATIC
     if workers > most:
         raise InvalidInput("workers", f"The number of workers must be between 1 and {most}.")
     spec = Spec(

@@ -276,8 +276,10 @@ def _add_duplicates(services: Services) -> int:
         facts.append(
             FileFacts(backend.id, entry.key, found.size, found.modified, found.etag or "", sha256=digest)
         )
-    elsewhere = services.backends.get("media-s3").id
-    facts += [replace(each, backend_id=elsewhere) for each in facts if each.key == "photos/harbour-01.jpg"]
+    (photo,) = (each for each in facts if each.key == "photos/harbour-01.jpg")
+    elsewhere = services.backends.driver("media-s3").stat(photo.key)
+    values = {"modified": elsewhere.modified, "etag": elsewhere.etag or ""}
+    facts.append(replace(photo, backend_id=services.backends.get("media-s3").id, **values))
     services.catalogue.record(facts)
     services.usage.summing_up.run()
     return services.usage.reports.duplicates()[0].id

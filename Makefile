@@ -10,7 +10,7 @@ TESTS ?=
 BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
-.PHONY: help run test screens contract hostile lint types contracts check demo bench bench-scale bench-storage bench-web interop torture \
+.PHONY: help run test test-postgres screens contract hostile lint types contracts check demo bench bench-scale bench-storage bench-web interop torture \
         oldest wheel translations lock clean s3 storage-test storage-info storage-usage storage-cleanup storage-link \
         storage-backup
 
@@ -30,6 +30,11 @@ test:  ## install what the tests need and run them all
 	@sh .ci/install-azurite & azurite=$$!; \
 	  sh .ci/find-chromium --install >/dev/null && sh .ci/install-clamd; found=$$?; wait $$azurite; exit $$found
 	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -n 3 --dist worksteal -m "not torture and not interop" $(TESTS)
+
+test-postgres:  ## run the tests of services and pages with every console on PostgreSQL
+	@$(ENSURE) requirements-dev.lock
+	@STOWAGE_TEST_POSTGRESQL=1 $(PY) -m pytest -n 2 -m "not torture and not interop and not browser" \
+	  tests/services tests/web $(TESTS)
 
 contract:  ## run the conformance suite over every backend and write docs/backends.md
 	@$(ENSURE) requirements-dev.lock

@@ -25,6 +25,7 @@ _HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
 _LOCATION = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 _PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _SERVER = re.compile(r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_DATABASE_URL = re.compile(r"(postgresql(\+psycopg)?|postgres)://[^\s\0]*/[^\s\0]+")
 _CLAMAV = re.compile(r"/[^\0\n]+|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 MAX_UPLOAD_SIZE = 5 * 1024**3
 MAX_BYTES = 2**62
@@ -50,6 +51,8 @@ class Overrides(TypedDict, total=False):
     hosts: tuple[str, ...]
     public_url: str | None
     key_file: Path
+    database_url: str | None
+    database_password_file: Path | None
     local_roots: tuple[Path, ...]
     machine_credentials: tuple[str, ...]
     max_workers: int
@@ -86,7 +89,9 @@ class Settings:
     ``secure_cookies``: send cookies over HTTPS only. ``trusted_proxies``: how many reverse proxies in
     front may set ``X-Forwarded-For``. ``hosts``: the names that requests may be for, ``.example.com`` with
     all names below it; empty for any. ``public_url``: how people reach the console, such as
-    ``https://stowage.example.com``; None if only each request tells. ``local_roots``: the folders of this
+    ``https://stowage.example.com``; None if only each request tells. ``database_url``: the PostgreSQL
+    database that holds both of ours, with a password or without; None for files in the instance folder.
+    ``database_password_file``: a file with that password alone. ``local_roots``: the folders of this
     machine that backends may be in; empty for any that is not the console's, a program's or the system's.
     ``machine_credentials``: to whom backends may show the cloud credentials of this machine.
     ``accel_redirects``: folders whose files nginx sends, each with its internal address there.
@@ -108,6 +113,8 @@ class Settings:
     trusted_proxies: int = 0
     hosts: tuple[str, ...] = ()
     public_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
+    database_password_file: Path | None = None
     local_roots: tuple[Path, ...] = ()
     machine_credentials: tuple[str, ...] = ()
     accel_redirects: tuple[tuple[Path, str], ...] = ()
@@ -145,6 +152,12 @@ class Settings:
             raise SettingsError(
                 f"STOWAGE_PUBLIC_URL is “{self.public_url}”; it takes the console's address without a path, "
                 "such as: https://stowage.example.com"
+            )
+        # Without what it is: it may hold a password.
+        if self.database_url and not _DATABASE_URL.fullmatch(self.database_url):
+            raise SettingsError(
+                "STOWAGE_DATABASE_URL takes the address of a PostgreSQL database, such as: "
+                "postgresql://stowage@db.example.com/stowage"
             )
         for server in self.machine_credentials:
             if not _SERVER.fullmatch(server):
@@ -197,7 +210,7 @@ class Settings:
 
     @property
     def database(self) -> Path:
-        """The main database: people, backends, audit, migrations."""
+        """The main database: people, backends, audit, migrations. Only without ``database_url``."""
         return self.instance / "stowage.db"
 
     @property
@@ -224,8 +237,7 @@ class Settings:
         """The settings of the instance in ``folder`` that variables describe; no file is read. Raises
         :class:`SettingsError`."""
         instance = folder
-        key = env.get("STOWAGE_KEY_FILE", "")
-        key_file = overrides.get("key_file") or (Path(key) if key else instance / "stowage.key")
+        key_file = overrides.get("key_file") or _file(env, "STOWAGE_KEY_FILE") or instance / "stowage.key"
         return cls(
             instance=instance,
             key_file=key_file.expanduser().absolute(),
@@ -236,6 +248,10 @@ class Settings:
             hosts=overrides.get("hosts", _names(env, "STOWAGE_HOSTS")),
             public_url=overrides.get(
                 "public_url", env.get("STOWAGE_PUBLIC_URL", "").strip().rstrip("/") or None
+            ),
+            database_url=overrides.get("database_url", env.get("STOWAGE_DATABASE_URL", "").strip() or None),
+            database_password_file=overrides.get(
+                "database_password_file", _file(env, "STOWAGE_DATABASE_PASSWORD_FILE")
             ),
             local_roots=overrides.get("local_roots", _paths(env, "STOWAGE_LOCAL_ROOTS")),
             machine_credentials=overrides.get(
@@ -314,6 +330,11 @@ def _listed(env: Mapping[str, str], name: str) -> tuple[str, ...]:
 def _paths(env: Mapping[str, str], name: str) -> tuple[Path, ...]:
     parts = (part.strip() for part in env.get(name, "").split(os.pathsep))
     return tuple(Path(part).expanduser() for part in parts if part)
+
+
+def _file(env: Mapping[str, str], name: str) -> Path | None:
+    path = env.get(name, "").strip()
+    return Path(path).expanduser().absolute() if path else None
 
 
 def _redirects(env: Mapping[str, str], name: str) -> tuple[tuple[Path, str], ...]:

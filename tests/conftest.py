@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,8 @@ from tests.servers.foreign.server import ForeignServer
 from tests.servers.ftp import FtpServer
 from tests.servers.gcs.server import GoogleStorage
 from tests.servers.moto import MotoS3
+from tests.servers.on_postgresql import Databases, every_console_on, reason_to_skip
+from tests.servers.postgresql import PostgreSQL, postgresql_server
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import SftpServer
 from tests.servers.vercel_blob import VercelBlob
@@ -57,6 +61,33 @@ def _no_running_loop(request: pytest.FixtureRequest) -> Iterator[None]:
 def _shortcuts() -> Iterator[None]:
     with shortcuts.taken():
         yield
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A real PostgreSQL server: ``create()`` makes a database, ``url()`` is its address."""
+    with postgresql_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _databases(request: pytest.FixtureRequest) -> Iterator[Databases | None]:
+    """With ``STOWAGE_TEST_POSTGRESQL`` set, every console is on PostgreSQL: ``make test-postgres``."""
+    if not os.environ.get("STOWAGE_TEST_POSTGRESQL"):
+        yield None
+        return
+    with every_console_on(request.getfixturevalue("postgresql")) as databases:
+        yield databases
+
+
+@pytest.fixture(autouse=True)
+def _no_databases_left(request: pytest.FixtureRequest, _databases: Databases | None) -> Iterator[None]:
+    if _databases and (reason := reason_to_skip(request.node.nodeid)):
+        pytest.skip(reason)
+    folder = request.getfixturevalue("tmp_path") if _databases else None
+    yield
+    if _databases and isinstance(folder, Path):
+        _databases.drop_below(folder)
 
 
 @pytest.fixture(scope="session")

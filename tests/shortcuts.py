@@ -78,11 +78,12 @@ def _compile_statements_once(patch: pytest.MonkeyPatch) -> None:
 
 def _describe_tables_once(patch: pytest.MonkeyPatch, metadata: MetaData) -> None:
     """Making SQL out of 60 tables and indexes takes longer than most tests; the SQL is always the same."""
-    create_all, made = metadata.create_all, list[str]()
+    create_all, made = metadata.create_all, dict[str, list[str]]()
 
     def replay(connection: Connection) -> None:
-        if made:
-            for statement in made:
+        dialect = connection.dialect.name
+        if dialect in made:
+            for statement in made[dialect]:
                 connection.exec_driver_sql(statement)
             return
         said: list[str] = []
@@ -95,7 +96,7 @@ def _describe_tables_once(patch: pytest.MonkeyPatch, metadata: MetaData) -> None
         event.listen(connection, "before_cursor_execute", note)
         create_all(connection)
         event.remove(connection, "before_cursor_execute", note)
-        made[:] = said
+        made[dialect] = said
 
     patch.setattr(metadata, "create_all", replay)
 

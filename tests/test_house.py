@@ -56,6 +56,7 @@ VENDORS = {
     "django": {"storage/integrations/django.py"},
     "fsspec": {"storage/integrations/fsspec.py"},
     "cryptography": {"vault/cipher.py", "storage/wrappers/encrypted/aead.py"},
+    "psycopg": {"services/postgresql/texts.py"},
     "redis": {"storage/wrappers/cached/redis.py"},
     "zstandard": {"storage/wrappers/compressed/zstd.py"},
     "PIL": {"media/decoding/exif.py", "media/decoding/images.py"},

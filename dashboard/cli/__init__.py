@@ -46,6 +46,7 @@ stowage.commands = Commands(
         "audit": "dashboard.cli.oversight.audit_commands:audit",
         "backend": "dashboard.cli.backend:backend",
         "backup": "dashboard.cli.backup:backup",
+        "db": "dashboard.cli.oversight.db_commands:db",
         "env": "dashboard.cli.access.env:env",
         "files": "dashboard.cli.files.file_group:files",
         "keys": "dashboard.cli.access.keys:keys",

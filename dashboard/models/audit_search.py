@@ -50,6 +50,8 @@ def create(connection: Connection) -> bool:
 
 
 def _is_supported(connection: Connection) -> bool:
+    if connection.dialect.name != "sqlite":
+        return False
     version = connection.exec_driver_sql("SELECT sqlite_version()").scalar_one()
     modules = connection.exec_driver_sql("SELECT count(*) FROM pragma_module_list WHERE name = 'fts5'")
     # Trigrams came with 3.34.

@@ -17,7 +17,13 @@ class Backend(Model):
 
     __tablename__ = "backends"
     __table_args__ = (
-        Index("one_active_backend", "active", unique=True, sqlite_where=text("active = 1")),
+        Index(
+            "one_active_backend",
+            "active",
+            unique=True,
+            sqlite_where=text("active = 1"),
+            postgresql_where=text("active"),
+        ),
         # Sealed secrets are bound to this id: it must never come back for another backend.
         {"sqlite_autoincrement": True},
     )

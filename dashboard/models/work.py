@@ -7,7 +7,19 @@ because it is another file.
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, UniqueConstraint, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -18,7 +30,8 @@ class KeyText(TypeDecorator[str]):
     """An object's exact key.
 
     A file name that is not UTF-8 has surrogate escapes (PEP 383), which databases do not accept as text. It
-    is stored as bytes, which SQLite never equals to text, so nothing collides.
+    is stored as bytes, which SQLite never equals to text, so nothing collides. PostgreSQL has a form of its
+    own for every text that it does not accept: ``services/postgresql/texts.py``.
     """
 
     impl = String
@@ -26,7 +39,7 @@ class KeyText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Return text as it is, or bytes if it is not valid Unicode."""
-        if value is None or value.isascii():
+        if value is None or value.isascii() or dialect.name != "sqlite":
             return value
         try:
             value.encode()
@@ -37,6 +50,10 @@ class KeyText(TypeDecorator[str]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         """Return the stored key."""
         return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+
+
+class KeyBytes(LargeBinary):
+    """The bytes of a key that is no text, in comparisons with a column of such keys."""
 
 
 objects = Table(

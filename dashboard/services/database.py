@@ -10,11 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from dashboard.errors import Kind, StowageError
-from dashboard.services.engines import open_engines, prepare, writer
+from dashboard.services.engines import is_busy, open_engines, prepare, reader, writer
+from dashboard.services.postgresql.server_errors import server_error
 from dashboard.services.upgrade import bring_up_to_date
 from dashboard.settings import Settings
 
@@ -32,7 +34,7 @@ def prepare_instance(settings: Settings) -> None:
     try:
         settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
         _restrict_permissions(settings.instance)
-        for path in (settings.database, settings.work_database):
+        for path in () if settings.database_url else (settings.database, settings.work_database):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise StowageError(
@@ -64,6 +66,8 @@ class Database:
         self.work = work
         for engine in (main, work):
             prepare(engine)
+        self._main_reader = reader(main)
+        self._work_reader = reader(work)
         self._main_writer = writer(main)
         self._work_writer = writer(work)
         self._together = threading.local()
@@ -73,10 +77,10 @@ class Database:
         """One consistent view of the main database."""
         together = getattr(self._together, "session", None)
         if together is not None:
-            with _translate_errors():
+            with translated_errors():
                 yield together
             return
-        with _translate_errors(), Session(self.main) as session:
+        with translated_errors(), Session(self._main_reader) as session:
             yield session
 
     @contextmanager
@@ -87,7 +91,11 @@ class Database:
         if getattr(self._together, "session", None) is not None:
             yield
             return
-        with _translate_errors(), Session(self.main) as session, self.work.connect() as connection:
+        with (
+            translated_errors(),
+            Session(self._main_reader) as session,
+            self._work_reader.connect() as connection,
+        ):
             self._together.session, self._together.connection = session, connection
             try:
                 yield
@@ -98,7 +106,7 @@ class Database:
     def write(self) -> Iterator[Session]:
         """One transaction on the main database."""
         with (
-            _translate_errors(),
+            translated_errors(),
             Session(self._main_writer, expire_on_commit=False) as session,
             session.begin(),
         ):
@@ -111,23 +119,24 @@ class Database:
         """One consistent view of ``work.db``. Do not stream an export inside one: it holds up the WAL."""
         together = getattr(self._together, "connection", None)
         if together is not None:
-            with _translate_errors():
+            with translated_errors():
                 yield together
             return
-        with _translate_errors(), self.work.connect() as connection:
+        with translated_errors(), self._work_reader.connect() as connection:
             yield connection
 
     @contextmanager
     def work_write(self) -> Iterator[Connection]:
         """One transaction on ``work.db``."""
-        with _translate_errors(), self._work_writer.begin() as connection:
+        with translated_errors(), self._work_writer.begin() as connection:
             yield connection
 
-    def upgrade(self) -> None:
-        """Bring both files to the schema of this version. Idempotent; safe from several processes."""
-        with _translate_errors():
-            bring_up_to_date(self.main, "main")
-            bring_up_to_date(self.work, "work")
+    def upgrade(self, *, shared: bool = False) -> None:
+        """Bring both to the schema of this version. Idempotent; safe from several processes. A database on a
+        server is upgraded from an earlier version only if ``shared`` says so; else ``CONFLICT`` is raised."""
+        with translated_errors():
+            bring_up_to_date(self.main, "main", shared=shared)
+            bring_up_to_date(self.work, "work", shared=shared)
 
     def close(self) -> None:
         """Free all connections; a later use opens new ones."""
@@ -141,26 +150,26 @@ def clamp_integer(number: int) -> int:
 
 
 @contextmanager
-def _translate_errors() -> Iterator[None]:
-    """Translate SQLite's errors into ones that a person can act on."""
+def translated_errors() -> Iterator[None]:
+    """Translate the databases' errors into ones that a person can act on."""
     try:
         yield
     except IntegrityError:
         raise
-    except (DatabaseError, sqlite3.DatabaseError) as error:
+    except (DBAPIError, PoolTimeout, sqlite3.DatabaseError) as error:
         raise translate_error(error) from error
 
 
-def translate_error(error: DatabaseError | sqlite3.DatabaseError) -> StowageError:
-    """Return SQLite's error as one that a person can act on."""
-    text = str(error.orig if isinstance(error, DatabaseError) else error).lower()
+def translate_error(error: DBAPIError | PoolTimeout | sqlite3.DatabaseError) -> StowageError:
+    """Return the database's error as one that a person can act on."""
+    orig = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(error, PoolTimeout) or (isinstance(error, DBAPIError) and is_busy(error)):
+        return _busy_error()
+    if (found := server_error(orig)) is not None:
+        return found
+    text = str(orig or error).lower()
     if "locked" in text or "busy" in text:
-        return StowageError(
-            Kind.TIMEOUT,
-            "The database is busy with another change.",
-            operation="database",
-            remedy="Try again in a moment.",
-        )
+        return _busy_error()
     if "full" in text:
         return StowageError(
             Kind.FULL,
@@ -181,4 +190,13 @@ def translate_error(error: DatabaseError | sqlite3.DatabaseError) -> StowageErro
         "The database reported an error.",
         operation="database",
         remedy="The log has the details.",
+    )
+
+
+def _busy_error() -> StowageError:
+    return StowageError(
+        Kind.TIMEOUT,
+        "The database is busy with another change.",
+        operation="database",
+        remedy="Try again in a moment.",
     )

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from dashboard.errors import Kind, StowageError
 from dashboard.models.base import WORK_BIND
 from dashboard.settings import Settings
 
@@ -31,12 +32,19 @@ PRAGMAS = (
     "temp_store=MEMORY",
 )
 
+_BUSY_STATES = frozenset({"55P03", "57014", "40001", "40P01"})
+"""PostgreSQL's: lock not available, statement cancelled, transaction to be repeated, deadlock."""
+
 BUSY_SECONDS = 60.0
 """For which a run waits while another program, such as a backup, has a database locked."""
 
 
 def engine_options(settings: Settings) -> dict[str | None, dict[str, Any]]:
     """The keywords of ``create_engine`` for each database, under its bind key: ``SQLALCHEMY_BINDS``."""
+    if settings.database_url:
+        return {
+            key: _connections().options(settings, name) for key, name in ((None, "main"), (WORK_BIND, "work"))
+        }
     return {None: _options(settings.database), WORK_BIND: _options(settings.work_database)}
 
 
@@ -47,14 +55,40 @@ def open_engines(settings: Settings) -> tuple[Engine, Engine]:
 
 
 def prepare(engine: Engine) -> None:
-    """Set the pragmas of its connections, and how its transactions begin. Idempotent."""
-    if not event.contains(engine, "connect", _on_connect):
+    """Set up its connections, and how its transactions begin. Idempotent."""
+    if is_postgresql(engine):
+        _connections().prepare(engine)
+    elif not event.contains(engine, "connect", _on_connect):
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
 
 
+def is_postgresql(engine: Engine | Connection) -> bool:
+    """Whether its database is PostgreSQL, not a file."""
+    return engine.dialect.name == "postgresql"
+
+
+def create_schema(connection: Connection) -> None:
+    """Create what holds the tables on PostgreSQL. Idempotent."""
+    _connections().create_schema(connection)
+
+
+def take_write_lock(connection: Connection) -> None:
+    """Take the write lock of the connection's schema on PostgreSQL, for as long as its transaction lasts."""
+    _connections().take_write_lock(connection)
+
+
+def reader(engine: Engine) -> Engine:
+    """Return the engine with transactions that have one consistent view."""
+    found: Engine = _connections().reader(engine) if is_postgresql(engine) else engine
+    return found
+
+
 def writer(engine: Engine) -> Engine:
     """Return the engine with transactions that take the write lock when they begin."""
+    if is_postgresql(engine):
+        found: Engine = _connections().writer(engine)
+        return found
     return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
 
 
@@ -69,9 +103,29 @@ def transaction_with_retry(engine: Engine) -> Iterator[Connection]:
                 connection = stack.enter_context(engine.begin())
                 break
             except OperationalError as error:
-                if "locked" not in str(error.orig).lower() or time.monotonic() >= deadline:
+                if not is_busy(error) or time.monotonic() >= deadline:
                     raise
         yield connection
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Whether somebody else held the write lock for too long."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state in _BUSY_STATES if state else "locked" in str(error.orig).lower()
+
+
+def _connections() -> Any:
+    """What is loaded for PostgreSQL only."""
+    try:
+        from dashboard.services.postgresql import connections
+    except ImportError as error:
+        raise StowageError(
+            Kind.UNSUPPORTED,
+            "STOWAGE_DATABASE_URL names a PostgreSQL database, and psycopg is not installed.",
+            operation="open database",
+            remedy="Install it with: pip install 'stowage[postgresql]'",
+        ) from error
+    return connections
 
 
 def _options(path: Path) -> dict[str, Any]:

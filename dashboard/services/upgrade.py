@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from dashboard import __version__
 from dashboard.errors import Kind, StowageError
-from dashboard.services.engines import writer
+from dashboard.services.engines import create_schema, is_postgresql, writer
 
 STEPS = Path(__file__).resolve().parents[1] / "models" / "schema"
 """A folder of steps for each database: ``main`` and ``work``."""
@@ -33,36 +33,52 @@ log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 
 
-def bring_up_to_date(engine: Engine, steps: str) -> None:
+def bring_up_to_date(engine: Engine, steps: str, *, shared: bool = False) -> None:
     """Create the tables, or upgrade them from an earlier version, in one transaction with the write lock.
 
     Idempotent; safe from several processes at once and with ``kill -9`` at any moment. Before an upgrade the
-    database is copied to a file next to it. Raises ``StowageError``: ``CONFLICT`` for a database of a newer
-    version, which it does not change, and ``DENIED`` if the copy cannot be made.
+    file of a database is copied to one next to it. A database on a server may be in use by programs of the
+    earlier version: it is upgraded only if ``shared`` says so. Raises ``StowageError``: ``CONFLICT`` for a
+    database of a newer version, or an earlier one on a server, which it does not change, and ``DENIED`` if
+    the copy cannot be made.
     """
-    newest = max(path.name[:4] for path in (STEPS / steps).glob("[0-9]*.py"))
+    newest = newest_revision(steps)
     with engine.connect() as connection:
-        if _revision(connection) == newest:
+        if read_revision(connection) == newest:
             return
     copy = None
     with _write_transaction(engine) as connection:
-        found = _revision(connection) or _legacy_revision(connection)
+        found = read_revision(connection) or legacy_revision(connection)
         if found > newest:
             raise _too_new_error(engine, found, newest)
         if found == EMPTY:
+            if is_postgresql(engine):
+                create_schema(connection)
             from dashboard.models import every_table
 
             every_table.METADATA[steps].create_all(connection)
         elif found < newest:
-            copy = _keep_copy(Path(engine.url.database or ""))
+            if not is_postgresql(engine):
+                copy = _keep_copy(Path(engine.url.database or ""))
+            elif not shared:
+                raise _not_upgraded_error(engine)
             _run_steps(connection, STEPS / steps, found)
-        _stamp(connection, newest)
+        stamp(connection, newest)
     if copy:
         log.info("%s was upgraded; as it was before, it is kept in %s", engine.url.database, copy)
 
 
-def _revision(connection: Connection) -> str | None:
+def newest_revision(steps: str) -> str:
+    """The number of the last step for "main" or "work", with four digits."""
+    return max(path.name[:4] for path in (STEPS / steps).glob("[0-9]*.py"))
+
+
+def read_revision(connection: Connection) -> str | None:
     """The last step that was run, or None if Alembic has never run here."""
+    # On PostgreSQL a statement that fails would end the transaction.
+    known = "SELECT to_regclass('alembic_version')"
+    if is_postgresql(connection) and connection.exec_driver_sql(known).scalar() is None:
+        return None
     try:
         revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     except OperationalError as error:
@@ -72,25 +88,33 @@ def _revision(connection: Connection) -> str | None:
     return revision
 
 
-def _legacy_revision(connection: Connection) -> str:
+def legacy_revision(connection: Connection) -> str:
     """The last step of versions that counted their steps themselves, before Alembic."""
+    if is_postgresql(connection):
+        return EMPTY
     return f"{connection.exec_driver_sql('PRAGMA user_version').scalar_one():04}"
 
 
-def _stamp(connection: Connection, revision: str) -> None:
+def stamp(connection: Connection, revision: str) -> None:
+    """Say that this is the last step that was run."""
     connection.exec_driver_sql(
         "CREATE TABLE IF NOT EXISTS alembic_version ("
         "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
     )
     connection.exec_driver_sql("DELETE FROM alembic_version")
-    connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (revision,))
-    # Versions from before Alembic refuse a newer database by this number.
-    connection.exec_driver_sql(f"PRAGMA user_version = {int(revision)}")
+    connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})
+    if not is_postgresql(connection):
+        # Versions from before Alembic refuse a newer database by this number.
+        connection.exec_driver_sql(f"PRAGMA user_version = {int(revision)}")
 
 
 @contextmanager
 def _write_transaction(engine: Engine) -> Iterator[Connection]:
     """One transaction that holds the write lock, and in which tables can be recreated."""
+    if is_postgresql(engine):
+        with writer(engine).begin() as connection:
+            yield connection
+        return
     with writer(engine).connect() as connection:
         # Dropping a table deletes the rows that refer to it, unless foreign keys are off. They can only be
         # switched off outside a transaction, and no other user of the pool may get this connection.
@@ -126,11 +150,17 @@ def _run_steps(connection: Connection, folder: Path, found: str) -> None:
 
 
 def _dangling(connection: Connection) -> int:
+    """Rows that refer to none; PostgreSQL never allows one."""
+    if is_postgresql(connection):
+        return 0
     return len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
 
 
 def _last_numbers(connection: Connection) -> dict[str, int]:
-    """The largest row number so far, of each table that never reuses one."""
+    """The largest row number so far, of each table that never reuses one. A recreated table of PostgreSQL
+    keeps its own."""
+    if is_postgresql(connection):
+        return {}
     if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").all():
         return {}
     return {row.name: row.seq for row in connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")}
@@ -161,6 +191,16 @@ def _keep_copy(database: Path) -> Path:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
     return copy
+
+
+def _not_upgraded_error(engine: Engine) -> StowageError:
+    return StowageError(
+        Kind.CONFLICT,
+        f"The database {engine.url.database} was written by an earlier Stowage.",
+        operation="open database",
+        remedy="Stop every console and command of the earlier version, back the database up, and run: "
+        "stowage db upgrade",
+    )
 
 
 def _too_new_error(engine: Engine, found: str, newest: str) -> StowageError:

@@ -116,7 +116,9 @@ def install(app: Flask) -> None:
 
 
 def _on_stowage(error: StowageError) -> Response:
-    return add_retry_after(error_response(STATUS[error.kind], error.as_dict()), error)
+    # Not a backend but our own database.
+    is_ours = error.kind is Kind.UNREACHABLE and error.operation == "database"
+    return add_retry_after(error_response(503 if is_ours else STATUS[error.kind], error.as_dict()), error)
 
 
 def add_retry_after(response: Response, error: StowageError | None) -> Response:

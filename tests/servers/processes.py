@@ -78,6 +78,10 @@ class ServerProcess:
             tail = self.log.read_text(errors="replace")[-3000:]
             raise RuntimeError(f"the server ended with status {self._process.returncode}:\n{tail}")
 
+    def wait(self) -> None:
+        """Wait until it has ended by itself."""
+        self._process.wait()
+
     def stop(self) -> None:
         """Kill the whole group; a polite end takes SeaweedFS 25 seconds and its data is thrown away."""
         atexit.unregister(self.stop)

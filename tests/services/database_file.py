@@ -8,20 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import create_engine
-
 from dashboard.models.backends import Backend
 from dashboard.models.console import Setting
 from dashboard.services import upgrade
-from dashboard.services.database import Database
+from dashboard.services.database import Database, open_database
+from dashboard.settings import Settings
 
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Database]:
     """Both files in ``folder``, with their tables."""
-    database = Database(
-        create_engine(f"sqlite:///{folder / 'stowage.db'}"), create_engine(f"sqlite:///{folder / 'work.db'}")
-    )
+    database = open_database(Settings(folder, folder / "stowage.key"))
     database.upgrade()
     try:
         yield database

@@ -31,6 +31,8 @@ _CANDIDATES = (
 
 def index_begin(session: Session) -> int | None:
     """The number of the first entry that the index has; None if there is no index."""
+    if session.get_bind().dialect.name != "sqlite":
+        return None
     known = session.scalar(sql("SELECT count(*) FROM sqlite_master WHERE name = :name"), {"name": TABLE})
     if not known:
         return None

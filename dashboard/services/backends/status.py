@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select, update
+from sqlalchemy import Select, String, exists, func, select, type_coerce, update
 
 from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendStatus
@@ -186,7 +186,7 @@ class StatusBoard:
 def _first_steps() -> Select[*tuple[Any, ...]]:
     """The columns of a :class:`Checklist`. Put together once: the Overview asks each time."""
     of_another = select(BackendStatus.backend_id).join(Backend, Backend.id == BackendStatus.backend_id)
-    dry_run = func.coalesce(func.json_extract(Migration.spec, "$.dry_run"), 0)
+    dry_run = type_coerce(Migration.spec, String).contains('"dry_run": true')
     admins = (User.role == Role.ADMIN.value) & User.disabled.is_(False)
     return select(
         select(func.count(Backend.id)).scalar_subquery() > 1,
@@ -194,7 +194,7 @@ def _first_steps() -> Select[*tuple[Any, ...]]:
         of_another.where(BackendStatus.counted_at.is_not(None), Backend.active.is_(False)).exists(),
         exists().where(Backend.fallback_position.is_not(None)),
         exists().where(Backup.state == _BACKUP_DONE),
-        exists().where((Migration.state == State.FINISHED.value) & (dry_run == 0)),
+        exists().where((Migration.state == State.FINISHED.value) & ~dry_run),
         select(func.count(User.id)).where(admins).scalar_subquery() > 1,
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,9 @@ from sqlalchemy.orm import Session
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models.console import Setting
+from dashboard.services.backups.archive import DATABASES
 from dashboard.services.database import Database
+from dashboard.services.moving.moves import export
 from dashboard.services.permissions import Actor, Permission
 from dashboard.settings import Settings
 
@@ -46,14 +50,13 @@ class DatabaseBackup:
         and ``DENIED`` if it cannot be written.
         """
         actor.require(Permission.KEYS)
-        sources = (self._settings.database, self._settings.work_database)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for source in sources:
-                if (folder / source.name).exists():
-                    reason = f"“{folder}” already holds “{source.name}”."
+            for name in DATABASES:
+                if (folder / name).exists():
+                    reason = f"“{folder}” already holds “{name}”."
                     raise _refusal(Kind.CONFLICT, reason, "Name another folder.")
-            copied = tuple(copy_database(source, folder / source.name) for source in sources)
+            copied = self.copy(folder)
         except (OSError, sqlite3.Error) as error:
             cause = getattr(error, "strerror", None) or str(error)
             reason = f"The copy in “{folder}” failed: {cause}."
@@ -61,6 +64,24 @@ class DatabaseBackup:
         with self._database.write() as session:
             record_backup(session, time.time())
         return copied
+
+    def copy(self, folder: Path, stop: Callable[[], bool] = lambda: False) -> tuple[BackedUp, ...]:
+        """Copy both into a folder that holds neither, as files, wherever they are kept. Asks ``stop`` between
+        parts; if it is true, raises ``InterruptedError``. Raises ``OSError``, ``sqlite3.Error`` and
+        ``StowageError``."""
+        if self._settings.database_url:
+            return self._export(folder, stop)
+        copied = []
+        for source in (self._settings.database, self._settings.work_database):
+            copied.append(copy_database(source, folder / source.name))
+            if stop():
+                raise InterruptedError
+        return tuple(copied)
+
+    def _export(self, folder: Path, stop: Callable[[], bool]) -> tuple[BackedUp, ...]:
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+            export(self._database, Path(scratch), stop=stop)
+            return tuple(copy_database(Path(scratch) / name, folder / name) for name in DATABASES)
 
 
 def record_backup(session: Session, at: float) -> None:

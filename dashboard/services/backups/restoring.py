@@ -8,15 +8,15 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dashboard.errors import Kind, StowageError
-from dashboard.jobs.lock import LOCK_FILE, RunnerLock
 from dashboard.services.backups.archive import DATABASES, Manifest, unpack_archive
 from dashboard.services.database import open_database
 from dashboard.services.flushing import flush_folder
+from dashboard.services.moving.moves import alone, copy_all
 from dashboard.settings import Settings
 
 _SIDE_FILES = ("", "-wal", "-shm")
@@ -38,13 +38,17 @@ def restore(settings: Settings, archive: Path, *, replace: bool = False) -> Rest
     databases or the new ones under some name, never half a file; run again, it completes. The key is not part
     of a backup.
 
+    With ``database_url`` it goes into that database, which has to be empty, in one transaction.
+
     Raises ``StowageError``: ``CONFLICT`` if a console runs here, or if there are databases and ``replace`` is
     false, or if a newer version wrote the backup; ``INVALID``, ``NOT_FOUND``, ``FULL`` and ``DENIED`` as
     ``unpack_archive``.
     """
     try:
         settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone(settings.instance), _beside(settings.instance) as folder:
+        with alone(settings.instance, "restore"), _beside(settings.instance) as folder:
+            if settings.database_url:
+                return Restored(_restore_to_server(settings, archive, folder), ())
             existing = _existing(settings.instance)
             if existing and not replace:
                 raise StowageError(
@@ -70,20 +74,17 @@ def restore(settings: Settings, archive: Path, *, replace: bool = False) -> Rest
         ) from error
 
 
-@contextmanager
-def _alone(instance: Path) -> Iterator[None]:
-    lock = RunnerLock(instance / LOCK_FILE)
-    if not lock.acquire():
-        raise StowageError(
-            Kind.CONFLICT,
-            f"A console is running on “{instance}”.",
-            operation="restore",
-            remedy="Stop it first.",
-        )
-    try:
-        yield
-    finally:
-        lock.release()
+def _restore_to_server(settings: Settings, archive: Path, folder: Path) -> Manifest:
+    """Into an empty database; one that holds a console is never replaced."""
+    manifest = unpack_archive(archive, folder)
+    with ExitStack() as stack:
+        source = open_database(Settings(instance=folder, key_file=settings.key_file))
+        stack.callback(source.close)
+        source.upgrade()
+        target = open_database(settings)
+        stack.callback(target.close)
+        copy_all(source, target, "restore")
+    return manifest
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.services.backends.backends import Backends
 from dashboard.services.backups.archive import CHUNK, DATABASES, sha256_of, verify_archive, write_archive
 from dashboard.services.backups.backup_values import FOLDER, PREFIX, BackupInfo
-from dashboard.services.backups.database_copies import DatabaseBackup, copy_database
+from dashboard.services.backups.database_copies import DatabaseBackup
 from dashboard.services.database import Database
 from dashboard.services.flushing import flush_folder
 from dashboard.services.keys import Keys
@@ -52,9 +52,7 @@ class BackupStore:
         """
         try:
             with self._work_folder() as folder:
-                for source in (self._settings.database, self._settings.work_database):
-                    copy_database(source, folder / source.name)
-                    _check(stop)
+                self.copies.copy(folder, stop)
                 archive = folder / "archive"
                 key_id = self._keys.state().key_id or ""
                 write_archive(folder, archive, created_at=row.created_at, key_id=key_id, stop=stop)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dashboard.migration.decide import same_time
@@ -126,7 +126,7 @@ def remember_removals(connection: Connection, backend_id: int, keys: Sequence[st
     running = select(counts.c.running).where(counts.c.backend_id == backend_id)
     if keys and connection.scalar(running):
         connection.execute(
-            insert(removals).prefix_with("OR IGNORE"),
+            upsert(removals).on_conflict_do_nothing(),
             [{"backend_id": backend_id, "key": key} for key in keys],
         )
 

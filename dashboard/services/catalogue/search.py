@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,9 +28,9 @@ from sqlalchemy import (
 
 from dashboard.errors import InvalidInput
 from dashboard.models.catalogue import files
-from dashboard.models.work import KeyText
 from dashboard.services.catalogue.file_values import File
 from dashboard.services.catalogue.filters import FileFilters, Sort
+from dashboard.services.catalogue.key_conditions import begins_with, contains
 
 STEP_ROWS = 5000
 """Rows that one step examines."""
@@ -42,8 +41,6 @@ MAX_CURSOR = 65_536
 """Characters; the longest key that any backend has, in its longest form, takes fewer."""
 
 _C = files.c
-# Keys that are no Unicode are stored as bytes, which LIKE does not match.
-_KEY_AS_TEXT = cast(_C.key, String)
 _SHA256_DIGITS = 64
 
 
@@ -165,10 +162,9 @@ def _conditions(filters: FileFilters, backend_id: int | None) -> list[ColumnElem
     wanted += _size_ranges(filters, _C.size.op("+")(0))
     wanted += _time_ranges(filters, _C.modified.op("+")(0))
     if filters.name:
-        pattern = re.sub(r"([%_\\])", r"\\\1", filters.name)
-        wanted.append(_KEY_AS_TEXT.like(_as_text(f"%{pattern}%"), escape="\\"))
+        wanted.append(contains(_C.key, filters.name))
     if filters.folder:
-        wanted.append(_KEY_AS_TEXT.op("GLOB")(_as_text(re.sub(r"([*?\[])", r"[\1]", filters.folder) + "*")))
+        wanted.append(begins_with(_C.key, filters.folder))
     if filters.kind:
         wanted.append(_C.kind == filters.kind)
     if filters.content_type:
@@ -184,10 +180,6 @@ def _conditions(filters: FileFilters, backend_id: int | None) -> list[ColumnElem
         same = (details.c.key == name) & (cast(details.c.value, String) == value)
         wanted.append(exists(select(literal(1)).select_from(details).where(same)))
     return wanted
-
-
-def _as_text(pattern: str) -> ColumnElement[str]:
-    return cast(literal(pattern, KeyText()), String)
 
 
 def _labelled(stretch: _Stretch) -> list[ColumnElement[Any]]:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from dashboard.migration.ledger import FinalCheck, Planned, Reason, Settled
@@ -51,8 +52,13 @@ REPLAN = (
     .values({name: bindparam(name) for name in _PLANNED})
 )
 PLAN = BulkStatement(insert(objects), ("migration_id", *_PLANNED))
+_add_listed = upsert(listing)
 SAVE_LISTED = BulkStatement(
-    insert(listing).prefix_with("OR REPLACE"), ("migration_id", "key", "size", "modified", "etag")
+    _add_listed.on_conflict_do_update(
+        index_elements=[listing.c.migration_id, listing.c.key],
+        set_={name: _add_listed.excluded[name] for name in ("size", "modified", "etag")},
+    ),
+    ("migration_id", "key", "size", "modified", "etag"),
 )
 SETTLE = BulkStatement(
     update(objects)
@@ -247,7 +253,7 @@ def reserve_names(
 ) -> dict[str, str]:
     """See ``Ledger.reserve_names``. At least one pair."""
     rows = [{"migration_id": migration_id, "folded": folded, "name": name} for folded, name in pairs]
-    connection.execute(insert(names).prefix_with("OR IGNORE"), rows)
+    connection.execute(upsert(names).on_conflict_do_nothing(), rows)
     held: dict[str, str] = {}
     for start in range(0, len(pairs), _QUERY_BATCH):
         some = [folded for folded, _ in pairs[start : start + _QUERY_BATCH]]

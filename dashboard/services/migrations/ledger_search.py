@@ -15,7 +15,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    LargeBinary,
     Row,
     and_,
     func,
@@ -31,7 +30,7 @@ from sqlalchemy.sql.operators import custom_op
 
 from dashboard.errors import InvalidInput
 from dashboard.migration.types import Action, LedgerRow, ObjectState
-from dashboard.models.work import objects
+from dashboard.models.work import KeyBytes, objects
 from dashboard.services.database import Database, clamp_integer
 
 MAX_SCANNED = 5_000
@@ -261,7 +260,7 @@ def key_ranges(key: ColumnElement[str], prefix: str) -> list[ColumnElement[bool]
     those that are stored as bytes because they are not valid Unicode. All text comes before all bytes."""
     if not prefix:
         return [true()]
-    raw, data = prefix.encode("utf-8", "surrogatepass"), type_coerce(key, LargeBinary)
+    raw, data = prefix.encode("utf-8", "surrogatepass"), type_coerce(key, KeyBytes)
     as_bytes = and_(data >= raw, data < _end_of_bytes(raw))
     if any(ord(character) in _SURROGATES for character in prefix):
         return [as_bytes]

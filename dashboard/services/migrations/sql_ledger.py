@@ -44,7 +44,7 @@ from dashboard.migration.ledger import (
 )
 from dashboard.migration.types import Action, Counters, ObjectState
 from dashboard.models.work import counters, listing, live, names, objects
-from dashboard.services.engines import transaction_with_retry, writer
+from dashboard.services.engines import reader, transaction_with_retry, writer
 from dashboard.services.migrations.ledger_failures import count_failures, forget_folders, subtract_failures
 from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.ledger_queries import forget_some, keys_in_parts, read_counters
@@ -86,7 +86,7 @@ class SqlLedger:
     def __init__(
         self, engine: Engine, migration_id: int, *, fence: int | None = None, files: LedgerFiles | None = None
     ) -> None:
-        self._reader = engine
+        self._reader = reader(engine)
         self._writer = writer(engine)
         self._id = migration_id
         self._given_fence = fence

@@ -10,14 +10,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from sqlalchemy import text
+
 from dashboard.migration.types import Progress
 from dashboard.services.database import Database
+from dashboard.services.engines import is_postgresql
 
 SHARED_SECONDS = 1.0
 """For which figures of a running migration are shared. Its state is always read when it changes."""
 MAX_SHARED = 100
 
-_Stamp = tuple[tuple[int, int], ...]
+_Stamp = tuple[tuple[int, int], ...] | str | None
+
+_WRITTEN_BY = text(
+    "SELECT string_agg(written, ' ') FROM ("
+    "SELECT CAST(xmin AS text) AS written FROM migrations WHERE id = :id UNION ALL "
+    "SELECT CAST(xmin AS text) FROM jobs WHERE subject_id = :id ORDER BY written) AS rows"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,7 @@ class WatchedProgress:
     """Thread-safe. ``read``: reads the progress of a migration from the databases."""
 
     def __init__(self, database: Database, read: Callable[[int], Progress]) -> None:
+        self._database = database
         path = database.main.url.database or ""
         self._files = (path, f"{path}-wal")
         self._read = read
@@ -42,7 +52,7 @@ class WatchedProgress:
         and the runner decide, such as its state, is never old. Raises what ``read`` does."""
         # One reads, the others wait for it: that takes a millisecond.
         with self._lock:
-            now, stamp = time.monotonic(), self._stamp()
+            now, stamp = time.monotonic(), self._stamp(migration_id)
             known = self._reads.get(migration_id)
             if known is not None and known.stamp == stamp and now - known.at < SHARED_SECONDS:
                 return known.progress
@@ -54,8 +64,13 @@ class WatchedProgress:
                 self._reads[migration_id] = _Read(progress, stamp, now)
             return progress
 
-    def _stamp(self) -> _Stamp:
-        """What every commit to the main database changes, in any process: its files, and SQLite's log."""
+    def _stamp(self, migration_id: int) -> _Stamp:
+        """What every commit to the main database changes, in any process: its files, and SQLite's log. On a
+        server, which transactions wrote the rows of the migration and its jobs."""
+        if is_postgresql(self._database.main):
+            with self._database.read() as session:
+                written_by: str | None = session.scalar(_WRITTEN_BY, {"id": migration_id})
+                return written_by
         found = []
         for path in self._files:
             with suppress(OSError):

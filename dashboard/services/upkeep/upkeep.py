@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from dashboard.services.backends.values import BackendInfo
 from dashboard.services.backups.database_copies import LAST_BACKUP
 from dashboard.services.database import Database
 from dashboard.services.keys import KEY_ROTATED_AT
+from dashboard.services.moving.database_states import damage, states
 from dashboard.settings import Settings
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.timeouts import call_with_timeout
@@ -56,7 +55,8 @@ class DiskSpace:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFile:
-    """One of the databases: sizes in bytes, and when it was last found sound (None: never checked)."""
+    """One of the databases: sizes in bytes, when it was last found sound (None: never checked), and which
+    program keeps it."""
 
     name: str
     size: int
@@ -64,6 +64,7 @@ class DatabaseFile:
     milliseconds: float
     checked_at: float | None
     problem: str
+    version: str
 
 
 class Upkeep:
@@ -124,8 +125,8 @@ class Upkeep:
         checked_at, _, problem = value.partition(" ")
         at = float(checked_at) if checked_at else None
         return tuple(
-            DatabaseFile(path.name, _size(path), _size(Path(f"{path}-wal")), _response(path), at, problem)
-            for path in (self._settings.database, self._settings.work_database)
+            DatabaseFile(each.name, each.size, each.log, each.milliseconds, at, problem, each.version)
+            for each in states(self._database)
         )
 
     def check_databases(self, *, now: float | None = None) -> bool:
@@ -136,38 +137,15 @@ class Upkeep:
             value = session.scalar(select(Setting.value).where(Setting.key == LAST_CHECK)) or "0"
         if moment - float(value.partition(" ")[0]) < CHECK_SECONDS:
             return False
-        paths = (self._settings.database, self._settings.work_database)
-        problems = [f"{path.name}: {problem}" for path in paths if (problem := _damage(path))]
+        engines = (self._database.main, self._database.work)
+        problems = [
+            f"{Path(each.url.database or '').name}: {problem}"
+            for each in engines
+            if (problem := damage(each))
+        ]
         with self._database.write() as session:
             session.merge(Setting(key=LAST_CHECK, value=f"{moment:.0f} {'; '.join(problems)}".strip()))
         return True
-
-
-def _damage(path: Path) -> str:
-    """The first problem that SQLite finds, or nothing."""
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
-            found: Sequence[str] = connection.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.Error as error:
-        return str(error)[:200]
-    return "" if found and found[0] == "ok" else str(found[0] if found else "no answer")[:200]
-
-
-def _response(path: Path) -> float:
-    began = time.monotonic()
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1)) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error:
-        return -1.0
-    return (time.monotonic() - began) * 1000
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _measure(folders: dict[str, str]) -> tuple[DiskSpace, ...]:

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import create_engine, delete
 
 from dashboard.models.console import AuditEntry
 from dashboard.services.backends.values import Draft
+from dashboard.services.moving.database_states import damage
 from dashboard.services.upkeep import upkeep as module
 from dashboard.services.upkeep.upkeep import BACKUP_DAYS
 from tests.services.console import ADMIN, ServiceConsole
@@ -71,8 +72,8 @@ def test_databases_are_checked_once_a_day_and_damage_is_told(console: ServiceCon
 def test_a_damaged_database_is_recognized(tmp_path: Path) -> None:
     damaged = tmp_path / "x.db"
     damaged.write_bytes(b"not a database at all" * 100)
-    assert "not a database" in module._damage(damaged)
-    assert module._damage(tmp_path / "missing.db")
+    assert "not a database" in damage(create_engine(f"sqlite:///{damaged}"))
+    assert damage(create_engine(f"sqlite:///{tmp_path / 'missing.db'}"))
 
 
 def test_each_choice_of_folders_is_measured_once_in_half_a_minute(

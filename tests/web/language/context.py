@@ -16,6 +16,10 @@ NOT_FOR_PAGES = (
     "storage/library/fakes.py",  # for tests of other programs
     "storage/library/adapters.py",
     "storage/library/lazy_listing.py",
+    "services/catalogue/key_conditions.py",  # SQL
+    "services/postgresql/dialect.py",
+    "services/postgresql/connections.py",  # before there is a page
+    "services/moving/",  # for commands
     "services/catalogue/file_kinds.py",  # endings of names
     "jobs/child.py",  # between processes
     "jobs/lock.py",
@@ -58,6 +62,13 @@ RECOGNIZED = {
 }  # fmt: skip
 """What servers say, and drivers look for."""
 NOT_SENTENCES = {
+    "password authentication failed": "words of PostgreSQL's",
+    "no password supplied": "words of PostgreSQL's",
+    "no pg_hba.conf entry": "words of PostgreSQL's",
+    "does not exist": "words of PostgreSQL's",
+    "too many clients": "words of PostgreSQL's",
+    "remaining connection slots": "words of PostgreSQL's",
+    '"dry_run": true': "JSON",
     "replaced files": "a name in a list of circuits",
     "{replaced_files} migration-{id}": "a name of a folder",
     "direct uploads": "a name in a list of circuits",

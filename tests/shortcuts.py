@@ -80,7 +80,12 @@ def _describe_tables_once(patch: pytest.MonkeyPatch, metadata: MetaData) -> None
     """Making SQL out of 60 tables and indexes takes longer than most tests; the SQL is always the same."""
     create_all, made = metadata.create_all, dict[str, list[str]]()
 
-    def replay(connection: Connection) -> None:
+    def replay(bind: Engine | Connection) -> None:
+        if isinstance(bind, Engine):
+            with bind.begin() as connection:
+                replay(connection)
+            return
+        connection = bind
         dialect = connection.dialect.name
         if dialect in made:
             for statement in made[dialect]:

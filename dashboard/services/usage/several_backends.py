@@ -175,8 +175,11 @@ class SeveralBackends:
         with self._database.work_read() as connection:
             query = select(counts.c.backend_id, counts.c.valid_from).where(counts.c.backend_id.in_(backends))
             since = {row.backend_id: row.valid_from or 0 for row in connection.execute(query)}
-        each = [and_(_C.backend_id == number, _C.seen >= since.get(number, 0)) for number in backends]
-        return and_(or_(False, *each), _C.size > 0, _C.state == "stored")
+        # One list for nearly all: each condition of its own is asked of every file.
+        moved = [number for number in backends if since.get(number)]
+        plain = [number for number in backends if number not in moved]
+        each = [and_(_C.backend_id == number, _C.seen >= since[number]) for number in moved]
+        return and_(or_(_C.backend_id.in_(plain), *each), _C.size > 0, _C.state == "stored")
 
     def _compare(self, valid: Any, wanted: Sequence[int]) -> tuple[dict[str, int], list[tuple[str, int]]]:
         on_purpose = case((_C.backend_id.in_(wanted), _C.backend_id))
@@ -195,26 +198,22 @@ class SeveralBackends:
         )
         found = inner.c
         spare = found.places - case((found.kept > 0, found.kept), else_=1)
-        total: Select[*tuple[Any, ...]] = select(
-            func.count(),
-            func.sum(spare),
-            func.sum(spare * found.size),
-            func.sum((found.places - 1) * found.size),
-        ).select_from(inner)
-        bare = select(func.count()).select_from(files).where(valid, _C.sha256 == "")
-        most = select(found.sha256, found.size).order_by((spare * found.size).desc(), found.size.desc())
-        with self._database.work_read() as connection:
-            number, spare_files, spare_bytes, repeated = connection.execute(total).one()
-            without = connection.scalar(bare)
-            rows = connection.execute(most.limit(MAX_CONTENTS)).all() if number else []
-        totals = {
-            "contents": number or 0,
-            "spare_files": spare_files or 0,
-            "spare_bytes": spare_bytes or 0,
-            "repeated_bytes": repeated or 0,
-            "without_sha256": without or 0,
+        sums = {
+            "contents": func.count(),
+            "spare_files": func.sum(spare),
+            "spare_bytes": func.sum(spare * found.size),
+            "repeated_bytes": func.sum((found.places - 1) * found.size),
         }
-        return totals, [(row.sha256, row.size) for row in rows]
+        # The sums of all stand beside each row, so that the files are grouped once.
+        most: Select[*tuple[Any, ...]] = select(
+            found.sha256, found.size, *(each.over().label(name) for name, each in sums.items())
+        ).order_by((spare * found.size).desc(), found.size.desc())
+        bare = select(func.count()).select_from(files).where(valid, _C.sha256 == "")
+        with self._database.work_read() as connection:
+            rows = connection.execute(most.limit(MAX_CONTENTS)).all()
+            without = connection.scalar(bare)
+        totals = {name: int(rows[0]._mapping[name]) if rows else 0 for name in sums}
+        return totals | {"without_sha256": without or 0}, [(row.sha256, row.size) for row in rows]
 
     def _listed(
         self, valid: Any, backends: Mapping[int, _Place], rows: Sequence[tuple[str, int]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,8 @@ from dashboard.app import create_app
 from dashboard.errors import Kind, StowageError
 from dashboard.models.console import Setting
 from dashboard.models.work import names
-from dashboard.services.database import Database, open_database, translated_errors
+from dashboard.services import upgrade
+from dashboard.services.database import Database, open_database, prepare_instance, translated_errors
 from dashboard.services.engines import take_write_lock
 from dashboard.services.migrations.ledger_search import key_ranges
 from dashboard.services.postgresql.texts import decode, encode
@@ -40,6 +42,25 @@ NAMES = (
     "\\x61",
     "",
 )
+
+STEP_WRITTEN_ONCE = """
+import sqlalchemy as sa
+from alembic import op
+from dashboard.models.work import KeyText
+revision, down_revision = "{new}", "{old}"
+def upgrade():
+    op.add_column("usage_shared_totals", sa.Column("later", sa.Integer(), nullable=False, server_default="0"))
+    op.create_table(
+        "later",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("key", KeyText(), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_later_key", "later", ["key"], unique=True)
+    op.get_bind().execute(sa.text("INSERT INTO later (key, facts) VALUES ('b', '{{}}')"))
+"""
 
 
 @pytest.fixture
@@ -124,6 +145,31 @@ def test_an_earlier_schema_waits_for_the_command_and_a_newer_one_is_refused(
     with database.work_write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": newest})
     database.upgrade()
+
+
+@pytest.mark.parametrize("server", [False, True], ids=["files", "server"])
+def test_a_step_written_once_runs_on_both(
+    server: bool, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_files = Settings.from_env({}, instance=tmp_path / "instance")
+    prepare_instance(in_files)
+    database = open_database(request.getfixturevalue("settings") if server else in_files)
+    database.upgrade()
+    old = newest_revision("work")
+    new = f"{int(old) + 1:04}"
+    shutil.copytree(upgrade.STEPS, tmp_path / "steps", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(upgrade, "STEPS", tmp_path / "steps")
+    (tmp_path / "steps" / "work" / f"{new}_later.py").write_text(STEP_WRITTEN_ONCE.format(old=old, new=new))
+    if server:
+        with pytest.raises(StowageError) as refused:
+            database.upgrade()
+        assert "stowage db upgrade" in refused.value.remedy
+    database.upgrade(shared=True)
+    with database.work_write() as connection:
+        connection.execute(text("INSERT INTO later (key, facts) VALUES ('a', '{}')"))
+        found = connection.execute(text("SELECT key, facts FROM later ORDER BY key")).all()
+    database.close()
+    assert found == [("a", "{}"), ("b", "{}")]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,9 @@ EXTRAS = {
     "dashboard.storage.django_files",
     "dashboard.storage.integrations.django",
     "dashboard.storage.integrations.fsspec",
+    "dashboard.services.postgresql.connections",
+    "dashboard.services.postgresql.dialect",
+    "dashboard.services.postgresql.texts",
     "dashboard.__main__",
 }
 """Modules whose packages only some programs install, and the one that starts the program."""

@@ -166,7 +166,8 @@ class Checks:
             return False
 
         def entries() -> Iterator[Entry]:
-            return without_markers(list_readable(driver, unreadable=counted.note))
+            listed = without_markers(list_readable(driver, unreadable=counted.note))
+            return (entry for entry in listed if not self.test_objects.is_own(backend_id, driver, entry.key))
 
         try:
             for entry in iterate_until(entries, ended):

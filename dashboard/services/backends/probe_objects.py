@@ -9,11 +9,13 @@ from functools import partial
 
 from sqlalchemy import delete, select
 
-from dashboard.errors import StowageError
+from dashboard.errors import Kind, StowageError
 from dashboard.models.schedules import ProbeObject
 from dashboard.services.backends.backends import Backends
 from dashboard.services.database import Database
-from dashboard.storage.probe_steps import TEST_OBJECT
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import StorageError
+from dashboard.storage.probe_steps import CANARY, TEST_OBJECT
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,23 @@ class ProbeObjects:
         """What a probe of a backend calls with its test object; see ``storage.probe.probe``. Nothing is
         recorded of a backend that is not saved."""
         return partial(self._note, backend_id) if backend_id is not None else lambda key, there: None
+
+    def is_own(self, backend_id: int, driver: Driver, key: str) -> bool:
+        """Whether a listed key is a test object of a check that is under way, or was when it was listed. Asks
+        the server only for names that look like those of test objects. Raises ``StorageError``."""
+        if not key.startswith(CANARY) or not TEST_OBJECT.match(key):
+            return False
+        with self._database.read() as session:
+            row = session.get(ProbeObject, key)
+        if row is not None:
+            return row.backend_id == backend_id
+        try:
+            driver.stat(key)
+        except StorageError as error:
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+            return True
+        return False
 
     def clean(self, backends: Backends, stop: Callable[[], bool] = lambda: False) -> int:
         """Delete test objects that are still recorded after a day; return how many. Those of a backend that

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from dashboard.models.schedules import ProbeObject
+from dashboard.services.catalogue.filters import FileFilters
 from dashboard.services.services import Services
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.probe import check_writing
@@ -104,3 +105,25 @@ def test_a_backend_that_does_not_answer_is_tried_again(
     services.checks.remove_test_objects(lambda: False)
     assert (kept, recorded(services)) == (1, 0)
     assert names(tmp_path / "here") == []
+
+
+def test_a_count_beside_a_test_counts_what_is_stored_and_not_the_test_object(
+    services: Services, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here, number = tmp_path / "here", services.backends.get("here").id
+    (here / "stowage-probe-0123456789abcdef").write_bytes(b"of another console")
+    (here / "stowage-probe-mine").write_bytes(b"of a person")
+    killed_probe(services, monkeypatch, "read")
+    ended = here / "stowage-probe-fedcba9876543210"
+    ended.write_bytes(b"of a test that ends before it is looked at")
+    stat = LocalDriver.stat
+
+    def ends(driver: LocalDriver, key: str) -> object:
+        ended.unlink(missing_ok=True)
+        return stat(driver, key)
+
+    monkeypatch.setattr(LocalDriver, "stat", ends)
+    assert len(names(here)) == 4
+    assert services.checks.count_backend(number, lambda: False)
+    assert services.backends.get("here").status.objects == 2
+    assert services.catalogue.totals(FileFilters(backend="here"))[0] == 2

@@ -3,6 +3,7 @@
 Run jobs beside it with ``stowage runner``; ``stowage run`` starts both by itself.
 """
 
-from dashboard.app import create_app
+from dashboard.app import create_app, keep_from_collector
 
 app = create_app()
+keep_from_collector()

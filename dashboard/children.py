@@ -63,7 +63,7 @@ def run_web(arguments: Sequence[str]) -> None:
     # At once, because the port stays in use until this process has exited.
     when_parent_dies(lambda: os._exit(1))
     # The parent, which imports this module too, needs neither web framework nor database.
-    from dashboard.app import create_app
+    from dashboard.app import create_app, keep_from_collector
 
     try:
         app = create_app(settings)
@@ -79,6 +79,7 @@ def run_web(arguments: Sequence[str]) -> None:
 
     with app.app_context():
         services = context.services()
+    keep_from_collector()
     if greet:
         for line in _greeting(settings, services, sockets[0].getsockname()[1]):
             _tell_parent(GREETING, line)

@@ -64,6 +64,8 @@ def pass_time(page: Page, server: AnsweredPart, seconds: int) -> int:
     for _ in range(seconds // 2):
         page.clock.run_for(2000)
         page.evaluate("new Promise((done) => fetch('/quiet').then(done))")
+        # Nothing is asked again while an answer is on its way.
+        expect(page.locator(".htmx-request")).to_have_count(0)
     return len(server.asked) - before
 
 

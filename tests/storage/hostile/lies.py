@@ -164,7 +164,7 @@ def in_a_hurry() -> Iterator[None]:
         mock.patch("dashboard.migration.retry_policy.BASE_DELAY_SECONDS", 0.002),
         mock.patch("dashboard.migration.retry_policy.MAX_DELAY_SECONDS", 0.02),
         mock.patch("dashboard.migration.final_phase.LISTING_WAITS", (0.0,)),
-        mock.patch("dashboard.storage.net.http1._MANY_CHUNKS", 1000),
+        mock.patch("dashboard.storage.net.http1._MANY_CHUNKS", 100),
         mock.patch("dashboard.storage.net.parsing._MAX_EMPTY_PAGES", 50),
         mock.patch("azure.core.pipeline.transport.RequestsTransport.sleep"),
         mock.patch("azure.storage.blob._download.time"),

@@ -67,9 +67,12 @@ def _compile_statements_once(patch: pytest.MonkeyPatch) -> None:
 
     def prepared(engine: Engine) -> None:
         prepare(engine)
+        # A dialect on a server knows what that server said, and one that never connected knows nothing.
+        if engine.dialect.name != "sqlite":
+            return
         if not shared:
             shared.append(engine)
-        elif engine.dialect.name == shared[0].dialect.name:
+        elif hasattr(shared[0].dialect, "default_isolation_level"):
             engine.dialect = shared[0].dialect
             engine._compiled_cache = shared[0]._compiled_cache
 

@@ -18,7 +18,7 @@ from typing import Any
 from flask import Flask, Response, abort, request, url_for
 from markupsafe import Markup
 
-from dashboard.web.context import found_out
+from dashboard.web.context import once_a_request
 
 FINGERPRINT_LENGTH = 12
 MIN_COMPRESSED_BYTES = 1_000
@@ -91,10 +91,11 @@ def keep_forever(response: Response) -> None:
 
 def icon(name: str) -> Markup:
     """Return an icon of the sprite. It is hidden from screen readers: the text next to it says the same."""
-    found = found_out()
-    if "sprite" not in found:
-        found["sprite"] = url_for("static", filename="icons.svg")
-    return _icon(found["sprite"], name)
+    return _icon(once_a_request("sprite", _sprite), name)
+
+
+def _sprite() -> str:
+    return url_for("static", filename="icons.svg")
 
 
 @lru_cache(1_024)

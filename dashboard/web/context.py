@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask import current_app, request
 from flask_login import current_user
@@ -13,6 +13,8 @@ from dashboard.services.permissions import Actor, Permission
 if TYPE_CHECKING:
     from dashboard.services.people.tokens import TokenHolder
     from dashboard.services.services import Services
+
+T = TypeVar("T")
 
 EXTENSION = "stowage"
 API_DOCUMENT = "stowage.api"
@@ -59,6 +61,15 @@ def found_out() -> dict[str, Any]:
     return found
 
 
+def once_a_request(name: str, find: Callable[[], T]) -> T:
+    """Return what ``find`` returns, which is called once in this request. ``name``: the caller's own."""
+    found = found_out()
+    if name not in found:
+        found[name] = find()
+    kept: T = found[name]
+    return kept
+
+
 def forget_person() -> None:
     """Find everything out again: somebody has just signed in or out."""
     found_out().clear()
@@ -66,11 +77,11 @@ def forget_person() -> None:
 
 def can(permission: str) -> bool:
     """Return whether the user behind this request has a permission; False if nobody is signed in."""
-    found = found_out()
-    if "may" not in found:
-        found["may"] = actor().may if current_user.is_authenticated else _nothing
-    may: Callable[[Permission], bool] = found["may"]
-    return may(Permission(permission))
+    return once_a_request("may", _rights)(Permission(permission))
+
+
+def _rights() -> Callable[[Permission], bool]:
+    return actor().may if current_user.is_authenticated else _nothing
 
 
 def _nothing(_permission: Permission) -> bool:

@@ -8,14 +8,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, Table, func, inspect, select
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models.every_table import METADATA
 from dashboard.services.database import open_database, translated_errors
 from dashboard.services.engines import is_postgresql, reader
 from dashboard.services.moving.database_states import damage, state
-from dashboard.services.moving.tables import ordered_tables
 from dashboard.services.upgrade import EMPTY, legacy_revision, newest_revision, read_revision
 from dashboard.settings import Settings
 
@@ -68,22 +67,18 @@ def _check(tree: str, engine: Engine) -> Checked:
         problems += _dangling(Path(engine.url.database or ""))
     with reader(engine).connect() as connection:
         schema = read_revision(connection) or legacy_revision(connection)
-        known = {table.name for table in ordered_tables(METADATA[tree])}
+        known = METADATA[tree].tables
         there = set(inspect(connection).get_table_names())
         if schema == newest_revision(tree):
-            problems += [f"the table {name} is missing" for name in sorted(known - there)]
-        rows = {} if schema == EMPTY else _count(connection, sorted(known & there))
+            problems += [f"the table {name} is missing" for name in sorted(known.keys() - there)]
+        tables = [known[name] for name in sorted(known.keys() & there)]
+        rows = {} if schema == EMPTY else {table.name: _count(connection, table) for table in tables}
     newest = int(newest_revision(tree))
     return Checked(now.name, now.version, now.size, int(schema), newest, tuple(problems), rows)
 
 
-def _count(connection: Connection, names: list[str]) -> dict[str, int]:
-    quote = connection.dialect.identifier_preparer.quote
-    found = {}
-    for name in names:
-        query = f"SELECT count(*) FROM {quote(name)}"  # noqa: S608  # a table of ours
-        found[name] = int(connection.exec_driver_sql(query).scalar_one())
-    return found
+def _count(connection: Connection, table: Table) -> int:
+    return connection.scalar(select(func.count()).select_from(table)) or 0
 
 
 def _dangling(path: Path) -> list[str]:

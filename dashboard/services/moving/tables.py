@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Connection, Float, Integer, LargeBinary, MetaData, Table
+from sqlalchemy import Boolean, Column, Connection, Float, Integer, LargeBinary, MetaData, Table, func, select
 from sqlalchemy.types import TypeDecorator
 
 from dashboard.errors import Kind, StowageError
@@ -62,9 +62,8 @@ def read_rows(connection: Connection, table: Table) -> Iterator[Row]:
 
     Raises ``StowageError``: ``DAMAGED`` for a value that its column cannot have.
     """
-    names = ", ".join(_quoted(connection, column.name) for column in table.columns)
     checks = [_check_of(column) for column in table.columns]
-    query = f"SELECT {names} FROM {_quoted(connection, table.name)}"  # noqa: S608  # names of ours
+    query = f"SELECT {_columns(connection, table)} FROM {_quoted(connection, table.name)}"  # noqa: S608  # names of ours
     options = {"stream_results": True, "yield_per": ROWS_AT_ONCE}
     with connection.exec_driver_sql(query, execution_options=options) as found:
         for row in found:
@@ -101,8 +100,7 @@ def copy_rows(source: Connection, target: Connection, table: Table) -> TableSum:
 
 
 def _copy_in(target: Connection, table: Table, rows: Iterator[Row]) -> None:
-    names = ", ".join(_quoted(target, column.name) for column in table.columns)
-    command = f"COPY {_quoted(target, table.name)} ({names}) FROM STDIN"
+    command = f"COPY {_quoted(target, table.name)} ({_columns(target, table)}) FROM STDIN"
     raw: Any = target.connection.driver_connection
     with raw.cursor() as cursor, cursor.copy(command) as copying:
         for row in rows:
@@ -110,7 +108,7 @@ def _copy_in(target: Connection, table: Table, rows: Iterator[Row]) -> None:
 
 
 def _insert(target: Connection, table: Table, rows: Iterator[Row]) -> None:
-    names = ", ".join(_quoted(target, column.name) for column in table.columns)
+    names = _columns(target, table)
     marks = ", ".join("?" for _ in table.columns)
     command = f"INSERT INTO {_quoted(target, table.name)} ({names}) VALUES ({marks})"  # noqa: S608
     raw: Any = target.connection.driver_connection
@@ -135,9 +133,7 @@ def last_numbers(connection: Connection, metadata: MetaData) -> dict[str, int]:
         query = "SELECT name, seq FROM sqlite_sequence"
         kept = {row.name: int(row.seq) for row in connection.exec_driver_sql(query)}
     for table, column in _numbered(metadata):
-        name = _quoted(connection, table.name)
-        query = f"SELECT max({column.name}) FROM {name}"  # noqa: S608
-        largest = connection.exec_driver_sql(query).scalar() or 0
+        largest = connection.scalar(select(func.max(column))) or 0
         if is_postgresql(connection):
             sequence = _sequence(connection, table, column)
             query = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"  # noqa: S608
@@ -215,6 +211,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
+
+
+def _columns(connection: Connection, table: Table) -> str:
+    return ", ".join(_quoted(connection, column.name) for column in table.columns)
 
 
 def _quoted(connection: Connection, name: str) -> str:

@@ -17,7 +17,7 @@ from flask_login import current_user
 
 from dashboard.services.people.preferences import NO_PREFERENCES, Preferences, Theme
 from dashboard.settings import LANGUAGES
-from dashboard.web.context import for_api, found_out, services
+from dashboard.web.context import for_api, once_a_request, services
 from dashboard.web.language.catalogs import SOURCE
 from dashboard.web.sessions import has_token
 
@@ -26,11 +26,7 @@ def preferences() -> Preferences:
     """Return what the person behind this request has chosen; nothing if nobody is signed in."""
     if not has_request_context():
         return NO_PREFERENCES
-    found = found_out()
-    if "preferences" not in found:
-        found["preferences"] = _preferences()
-    kept: Preferences = found["preferences"]
-    return kept
+    return once_a_request("preferences", _preferences)
 
 
 def _preferences() -> Preferences:
@@ -43,11 +39,7 @@ def language() -> str:
     """Return the code of the language of this request, such as ``de``."""
     if not has_request_context():
         return SOURCE
-    found = found_out()
-    if "language" not in found:
-        found["language"] = _choose()
-    kept: str = found["language"]
-    return kept
+    return once_a_request("language", _choose)
 
 
 def _choose() -> str:
@@ -96,12 +88,12 @@ def zone() -> tzinfo | None:
     """Return the time zone of this request; None for the machine's own, which changes with the season."""
     if not has_request_context():
         return UTC
-    found = found_out()
-    if "zone" not in found:
-        name = preferences().time_zone or services().settings.time_zone
-        found["zone"] = _named(name) if name else None
-    kept: tzinfo | None = found["zone"]
-    return kept
+    return once_a_request("zone", _zone)
+
+
+def _zone() -> tzinfo | None:
+    name = preferences().time_zone or services().settings.time_zone
+    return _named(name) if name else None
 
 
 @cache

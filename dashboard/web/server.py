@@ -275,7 +275,15 @@ class _Channel(refusals.LingeringChannel):
     @property
     def is_idle(self) -> bool:
         """Whether no response is pending. A connection with an incomplete request counts as idle."""
-        return not self.requests and not self.total_outbufs_len
+        return not (self.requests or self.total_outbufs_len or self.will_close)
+
+    def close_soon(self) -> None:
+        """Close in the loop's next turn, whether or not the client reads. Closed in this turn, its descriptor
+        could become that of a connection accepted in it, which would get this one's events, the end
+        included."""
+        self.will_close = True
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def is_overdue(self, now: float) -> bool:
         """Return whether the client has kept the connection waiting for too long."""
@@ -334,15 +342,14 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
         every = self.active_channels.values()
         idle = [channel for channel in every if channel.is_idle and channel.network == network]
         if idle:
-            # Closed at once: the loop would never get to a client that reads nothing.
-            min(idle, key=lambda channel: channel.last_activity).handle_close()
+            min(idle, key=lambda channel: channel.last_activity).close_soon()
         return bool(idle)
 
     def maintenance(self, now: float) -> None:
         """Close overdue connections, those with a response that nobody reads included."""
         for channel in list(self.active_channels.values()):
             if channel.lingers_too_long(now) or channel.is_overdue(now):
-                channel.handle_close()
+                channel.close_soon()
 
 
 def _drain(connections: dict[int, Any]) -> None:

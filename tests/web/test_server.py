@@ -104,6 +104,25 @@ def test_a_connection_on_which_nothing_comes_is_closed(sent: bytes, monkeypatch:
         assert answered(address)
 
 
+def test_a_new_connection_gets_no_events_of_one_that_was_just_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.1)
+    maintenance = server._Listener.maintenance
+    arrived: list[socket.socket] = []
+
+    def maintain(listener: Any, now: float) -> None:
+        # The new connection is accepted in the same turn of the loop, and with the lowest free descriptor.
+        if not arrived and any(channel.is_overdue(now) for channel in listener.active_channels.values()):
+            arrived.append(socket.create_connection(address, timeout=10))
+        maintenance(listener, now)
+
+    monkeypatch.setattr(server._Listener, "maintenance", maintain)
+    with serving(short, monkeypatch) as address, socket.create_connection(address, timeout=10) as silent:
+        assert closed(silent)
+        monkeypatch.setattr(server, "IDLE_SECONDS", 60.0)
+        assert answers(arrived[0])
+        arrived[0].close()
+
+
 def test_the_connection_idle_for_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS_PER_ADDRESS", 4)
     with serving(short, monkeypatch) as address:

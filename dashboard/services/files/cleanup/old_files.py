@@ -99,7 +99,7 @@ class OldFiles:
                     actor,
                     "files.delete_old",
                     backend or "all backends",
-                    older_than_days=f"{(planned_at - before) / DAY:.0f}",
+                    older_than_days=int(planned_at // DAY - before // DAY),
                     files=count,
                     bytes=size,
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ from tests.servers.processes import wait_until
 from tests.services.composed import add_local, fill, running
 from tests.services.console import ADMIN, OPERATOR, VIEWER, ServiceConsole
 
-YEAR = 365 * 86_400
+DAY = 86_400
+YEAR = 365 * DAY
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +106,17 @@ def test_a_runner_deletes_what_was_confirmed_and_the_audit_log_says_so(
     begun, ended = services.audit.rows(action="files.delete_old")[0], services.audit.rows()[0]
     assert (begun.actor, begun.detail["files"], begun.detail["older_than_days"]) == ("olga", "30", "30")
     assert (ended.action, ended.detail["deleted"], ended.outcome) == ("files.old_deleted", "30", "done")
+
+
+@pytest.mark.parametrize("hour", [0, 11.99, 12.01, 23.99])
+def test_the_audit_log_tells_the_days_at_every_hour(
+    hour: float, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = (time.time() // DAY + 1) * DAY + hour * 3600
+    clock = SimpleNamespace(time=lambda: moment)
+    monkeypatch.setattr("dashboard.services.files.cleanup.old_files.time", clock)
+    request(services, services.old_files.plan(20))
+    assert services.audit.rows(action="files.delete_old")[0].detail["older_than_days"] == "20"
 
 
 @pytest.mark.parametrize("typed", [0, 29, 31, -1])

@@ -18,6 +18,7 @@ from dashboard.models import (
     usage,
     waiting,
     work,
+    workers,
 )
 
 main_metadata = base.Model.metadata
@@ -44,4 +45,5 @@ __all__ = [
     "waiting",
     "work",
     "work_metadata",
+    "workers",
 ]

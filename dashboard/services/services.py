@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dashboard.services.upkeep.readiness import Readiness
     from dashboard.services.upkeep.upkeep import Upkeep
     from dashboard.services.usage.usage_services import UsageServices
+    from dashboard.services.workers.workers import Workers
 
 
 class Services(FilesServices):
@@ -154,6 +155,12 @@ class Services(FilesServices):
 
         archives = BackupStore(self.live.started, self.database, self.backends, self.keys)
         return compose_schedules(self.database, self.audit, self.backends, self.migrations, archives)
+
+    @lazy
+    def workers(self) -> Workers:
+        from dashboard.services.workers.workers import Workers
+
+        return Workers(self.database)
 
     @lazy
     def runner(self) -> Runner:

@@ -10,6 +10,7 @@ from sqlalchemy import Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.jobs.process_identity import this_process
 from dashboard.models.backends import Backend
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.services.database import Database
@@ -22,7 +23,6 @@ from dashboard.services.fallback.waiting_rows import (
     attempts_text,
     attributes_text,
     has_pending_write,
-    this_process,
     waiting_of,
 )
 from dashboard.storage.checks.wrappers import FALLBACK, READ_ONLY, has_fallback, is_encrypted, is_read_only

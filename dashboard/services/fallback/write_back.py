@@ -19,6 +19,7 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session, aliased
 
 from dashboard.errors import StowageError
+from dashboard.jobs.process_identity import is_alive
 from dashboard.jobs.types import JobKind
 from dashboard.models.backends import Backend
 from dashboard.models.waiting import WaitingObject, WaitingTry
@@ -29,7 +30,6 @@ from dashboard.services.fallback.waiting_rows import (
     WRITTEN_BACK,
     attempts_from,
     attempts_text,
-    is_alive,
     is_held,
     remove_dead_holds,
     waiting_of,

@@ -24,7 +24,7 @@ from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 from dashboard.jobs.stop_signal import StopSignal
 from dashboard.services.people import throttle
-from dashboard.web.files.bodies import BODY_WRAPPER, Body
+from dashboard.web.files.bodies import BODY_WRAPPER, CLIENT_IS_GONE, Body
 from dashboard.web.receiving import refusals
 
 THREADS = 16
@@ -179,7 +179,17 @@ class _Task(WSGITask):  # type: ignore[misc]  # waitress ships no types
         """Return the WSGI environment, with a wrapper for bodies."""
         environ: dict[str, Any] = super().get_environment()
         environ[BODY_WRAPPER] = self._wrap
+        environ[CLIENT_IS_GONE] = self._client_is_gone
         return environ
+
+    def _client_is_gone(self) -> bool:
+        """Whether the client has closed its connection, which the loop does not read meanwhile."""
+        try:
+            return not self.channel.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _wrap(self, body: Body) -> _BodyBuffer:
         body.on_ready = self._wake_loop

@@ -22,7 +22,6 @@ from dashboard.services.database import Database
 from dashboard.services.files.conditions import Conditions, Decision, EntityTag, Outcome, decide
 from dashboard.services.files.copies import ContinuedSource, Copy, OpenFile, Place, Prefetched, Source
 from dashboard.services.files.fallback_reads import FallbackReads
-from dashboard.services.files.openings import Openings
 from dashboard.services.files.proof import (
     CataloguedContent,
     Digests,
@@ -34,6 +33,7 @@ from dashboard.services.files.proof import (
     tag_of,
     with_digests_of,
 )
+from dashboard.services.files.turns import OPENINGS, Turns
 from dashboard.services.text import printable
 from dashboard.storage.driver import Links
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
@@ -99,7 +99,7 @@ class Serving:
         self._backends = backends
         self._catalogue = CataloguedContent(database)
         self._digests = Digests()
-        self._openings = Openings()
+        self._openings = Turns(OPENINGS)
 
     def plan_by_id(self, file_id: int, conditions: Conditions, *, direct: bool = False) -> Plan:
         """Like :meth:`plan`, for a file of the catalogue."""
@@ -129,7 +129,7 @@ class Serving:
         if not key or len(key_bytes(key)) > MAX_KEY_BYTES:
             raise _missing(key)
         order = self._order(backend)
-        with self._openings.slot(order[0].id):
+        with self._openings.turn(order[0].id):
             for _ in range(_ATTEMPTS - 1):
                 with suppress(Changed):
                     return self._plan(order, key, conditions, direct=direct)

@@ -7,13 +7,12 @@ import hashlib
 import importlib.util
 import os
 import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import BinaryIO
 
-from dashboard.errors import Kind, StowageError, TooMany
+from dashboard.errors import Kind, StowageError
 from dashboard.media.derivatives import DerivativeStore, Thumbnail
 from dashboard.media.kinds import FileKind
 from dashboard.media.recipes import parse_recipe
@@ -24,14 +23,13 @@ from dashboard.services.files.conditions import Conditions, EntityTag, Outcome, 
 from dashboard.services.files.copies import OpenFile
 from dashboard.services.files.file_details import CatalogueRow
 from dashboard.services.files.serving import Plan, Representation, Serving
+from dashboard.services.files.turns import THUMBNAILS, Turns
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Attributes, ObjectInfo
 
 MAX_SOURCE_BYTES = 512 << 20
 MAX_READ_BYTES = 32 << 20
 """Of a video or document that a page may show a picture of, although the whole file has to be read for it."""
-MAX_WAITING = 6
-"""Requests that make thumbnails or wait for that, of 16 threads that also serve the pages."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -63,21 +61,24 @@ class Thumbnails:
         self._catalogue = catalogue
         self._backends = backends
         self._store = store
-        self._slots = threading.BoundedSemaphore(MAX_WAITING)
+        self._turns = Turns(THUMBNAILS)
 
-    def plan(self, file_id: int, name: str, conditions: Conditions) -> Plan:
+    def plan(
+        self, file_id: int, name: str, conditions: Conditions, *, gone: Callable[[], bool] = lambda: False
+    ) -> Plan:
         """Decide how to respond with a thumbnail. ``name``: of a recipe, or a size; see ``parse_recipe``.
+        ``gone``: whether nobody waits for it any more.
 
-        Makes it if necessary, which takes a second. Raises ``InvalidInput`` for an unknown name,
-        ``NOT_FOUND``, ``UNSUPPORTED`` if the file is none of which there are thumbnails, ``THROTTLED``, and
-        what ``Serving.plan`` raises.
+        Makes it if necessary, which takes a second, after those that are being made. Raises ``InvalidInput``
+        for an unknown name, ``NOT_FOUND``, ``UNSUPPORTED`` if the file is none of which there are thumbnails,
+        ``THROTTLED``, and what ``Serving.plan`` raises.
         """
         recipe = parse_recipe(name, field="name")
         known = self._catalogue.get(file_id)
         sha256, key = self._serving.digest_of(file_id)
         found = self._store.find(sha256, recipe) if sha256 else None
         if found is None:
-            with self._slot(), self._source(file_id) as (content, computed):
+            with self._turns.turn(gone=gone), self._source(file_id) as (content, computed):
                 if sha256 and sha256 != computed:
                     raise StowageError(
                         Kind.CONFLICT,
@@ -148,20 +149,6 @@ class Thumbnails:
                 yield copy, digest.hexdigest()
         finally:
             plan.close()
-
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if not self._slots.acquire(blocking=False):
-            raise TooMany(
-                "Other thumbnails are being made.",
-                operation="thumbnail",
-                remedy="Try again in a few seconds.",
-                retry_after=3,
-            )
-        try:
-            yield
-        finally:
-            self._slots.release()
 
     def _plan(self, found: Thumbnail, key: str, conditions: Conditions) -> Plan:
         try:

@@ -9,7 +9,7 @@ from flask import Response
 from dashboard.services.permissions import Permission
 from dashboard.web.api.routes import Content, Header, Resource
 from dashboard.web.context import actor, services
-from dashboard.web.files.response import conditions, respond
+from dashboard.web.files.response import client_is_gone, conditions, respond
 
 resource = Resource("File contents", "The bytes of files, whichever backend has them.")
 
@@ -101,6 +101,6 @@ class ThumbnailQuery:
 def thumbnail(id: int, name: str, query: ThumbnailQuery) -> Response:
     """Get an image that is made from a file: `small`, `medium`, `large`, or a size such as `400x300`."""
     actor().require(Permission.READ_FILES)
-    plan = services().thumbnails.plan(id, name, conditions())
+    plan = services().thumbnails.plan(id, name, conditions(), gone=client_is_gone())
     named = len(query.v) >= MIN_VERSION and str(plan.file.tag)[1:].startswith(query.v)
     return respond(plan, cache_control=KEEP if named else None)

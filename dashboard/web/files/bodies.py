@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 BODY_WRAPPER = "stowage.body_wrapper"
 """In the WSGI environment of a server that takes bodies: makes its file wrapper from one."""
+CLIENT_IS_GONE = "stowage.client_is_gone"
+"""In the WSGI environment of a server that can tell: whether the client has closed its connection."""
 FETCH_THREADS = 16
 MAX_THREADS_PER_GROUP = 8
 """Of these threads, how many wait for one backend at most."""

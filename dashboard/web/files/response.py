@@ -16,7 +16,7 @@ from dashboard.services.files.serving import Plan, Representation
 from dashboard.storage.naming import content_disposition
 from dashboard.storage.types import Attributes
 from dashboard.web.errors import error_response
-from dashboard.web.files.bodies import Body, FileBody, PulledBody, body_iterable
+from dashboard.web.files.bodies import CLIENT_IS_GONE, Body, FileBody, PulledBody, body_iterable
 from dashboard.web.files.content_types import POLICY, content_type, file_name
 from dashboard.web.files.offloading import offload_headers
 from dashboard.web.headers import set_own_headers
@@ -32,6 +32,13 @@ _AGE = re.compile(r"max-age=([0-9]{1,9})\Z")
 def conditions() -> Conditions:
     """What this request says about which bytes it wants."""
     return Conditions.from_headers(request.method, request.headers)
+
+
+def client_is_gone() -> Callable[[], bool]:
+    """What tells from now on whether the client of this request has closed its connection: never, on a server
+    that does not say so."""
+    is_gone: Callable[[], bool] = request.environ.get(CLIENT_IS_GONE, lambda: False)
+    return is_gone
 
 
 def respond(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """The ``stowage`` command."""
     arguments = sys.argv[1:]
-    if arguments[:1] == ["runner"] or arguments[:1] == ["web"]:
+    if arguments[:1] in (["runner"], ["web"], ["carrier"]):
         _child(arguments[0], arguments[1:])
         return
     with _loading():
@@ -45,10 +45,10 @@ def _loading() -> Iterator[None]:
 
 def _child(name: str, arguments: list[str]) -> None:
     # Without the imports of the command line: after a crash, a child must be back quickly.
-    from dashboard.children import run_runner, run_web
+    from dashboard.children import run_carrier, run_runner, run_web
 
     try:
-        (run_web if name == "web" else run_runner)(arguments)
+        {"web": run_web, "runner": run_runner, "carrier": run_carrier}[name](arguments)
     except (StowageError, SettingsError) as error:
         sys.exit(str(error))
 

@@ -1,4 +1,4 @@
-"""The two processes that ``stowage run`` supervises, web server and runner: how they are started, what they
+"""The processes that others start and watch, web server, runner and carriers: how they are started, what they
 do, and what the web server reports to its parent."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dashboard.errors import StowageError
-from dashboard.jobs.child import when_parent_dies
+from dashboard.jobs.child import end_with_parent, when_parent_dies
 from dashboard.jobs.stop_signal import StopSignal
 from dashboard.services import logs
 from dashboard.settings import Settings
@@ -123,6 +123,41 @@ def run_runner(arguments: Sequence[str]) -> NoReturn:
     logging.shutdown()
     # Threads blocked in network calls would delay a clean exit by minutes; everything that matters is in
     # the databases.
+    os._exit(code)
+
+
+def run_carrier(arguments: Sequence[str]) -> NoReturn:
+    """The process of a migration's carrier: ``python -m dashboard carrier``. Ends on SIGTERM, when nothing is
+    left for it, and at once with its parent, the runner."""
+    parser = _parser("carrier", "Copy for a migration that the runner runs.")
+    for option in ("--migration", "--fence", "--number", "--carriers"):
+        parser.add_argument(option, type=int, required=True)
+    options = _parse(parser, arguments)
+    migration, fence, number = (options.pop(name) for name in ("migration", "fence", "number"))
+    carriers = options.pop("carriers")
+    stop = threading.Event()
+    StopSignal(signal.SIGTERM).then(stop.set)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Not even suspended may it outlive the runner, which gives its rows to others.
+    end_with_parent()
+    when_parent_dies(lambda: os._exit(1))
+    faulthandler.enable()
+    settings = Settings.from_env(**options)
+    logs.configure(settings.log_level, name=f"carrier {number}")
+    from dashboard.app import open_services
+    from dashboard.services.migrations.carrying.carrier_main import carry
+
+    services = open_services(settings)
+    code = carry(
+        services.database,
+        services.backends,
+        migration,
+        fence=fence,
+        number=number,
+        carriers=carriers,
+        stop=stop.is_set,
+    )
+    logging.shutdown()
     os._exit(code)
 
 

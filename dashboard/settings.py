@@ -56,6 +56,7 @@ class Overrides(TypedDict, total=False):
     local_roots: tuple[Path, ...]
     machine_credentials: tuple[str, ...]
     max_workers: int
+    carriers: int
     api_requests_per_minute: int
     max_upload_size: int
     upload_quota: int
@@ -96,14 +97,13 @@ class Settings:
     ``machine_credentials``: to whom backends may show the cloud credentials of this machine.
     ``accel_redirects``: folders whose files nginx sends, each with its internal address there.
     ``sendfile_roots``: folders whose files another server in front sends. ``max_workers``: most threads a
-    migration may use. ``api_requests_per_minute``: how many requests one API token may send.
-    ``max_upload_size``: bytes of the largest upload. ``upload_quota``: bytes that one person may have
-    uploaded in total, 0 for any number. ``clamav``: the address of the virus scanner. ``language``: of pages
-    for people who chose none and whose browser asks for none of ours. ``time_zone``: of pages for people who
-    chose none, by its IANA name; None for the machine's. ``demo``: anyone who can open the console can sign
-    in as one of its demo users. ``environment``: what they were read from, None
-    if a program has made them.
-    """
+    migration may use. ``carriers``: processes that copy one migration together, 0 for as many as there are
+    cores. ``api_requests_per_minute``: how many requests one API token may send. ``max_upload_size``: bytes
+    of the largest upload. ``upload_quota``: bytes that one person may have uploaded in total, 0 for any
+    number. ``clamav``: the address of the virus scanner. ``language``: of pages for people who chose none and
+    whose browser asks for none of ours. ``time_zone``: of pages for people who chose none, by its IANA name;
+    None for the machine's. ``demo``: anyone who can open the console can sign in as one of its demo users.
+    ``environment``: what they were read from, None if a program has made them."""
 
     instance: Path
     key_file: Path
@@ -120,6 +120,7 @@ class Settings:
     accel_redirects: tuple[tuple[Path, str], ...] = ()
     sendfile_roots: tuple[Path, ...] = ()
     max_workers: int = 256
+    carriers: int = 1
     api_requests_per_minute: int = 1200
     max_upload_size: int = MAX_UPLOAD_SIZE
     upload_quota: int = 0
@@ -134,6 +135,7 @@ class Settings:
         _between("STOWAGE_PORT", self.port, 0, 65535)
         _between("STOWAGE_TRUSTED_PROXIES", self.trusted_proxies, 0, 10)
         _between("STOWAGE_MAX_WORKERS", self.max_workers, 1, 256)
+        _between("STOWAGE_CARRIERS", self.carriers, 0, 64)
         _between("STOWAGE_API_REQUESTS_PER_MINUTE", self.api_requests_per_minute, 1, 1_000_000)
         _between("STOWAGE_MAX_UPLOAD_SIZE", self.max_upload_size, 1, MAX_BYTES)
         _between("STOWAGE_UPLOAD_QUOTA", self.upload_quota, 0, MAX_BYTES)
@@ -260,6 +262,7 @@ class Settings:
             accel_redirects=_redirects(env, "STOWAGE_ACCEL_REDIRECTS"),
             sendfile_roots=_paths(env, "STOWAGE_SENDFILE_ROOTS"),
             max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 256)),
+            carriers=overrides.get("carriers", _integer(env, "STOWAGE_CARRIERS", 1)),
             api_requests_per_minute=overrides.get(
                 "api_requests_per_minute", _integer(env, "STOWAGE_API_REQUESTS_PER_MINUTE", 1200)
             ),

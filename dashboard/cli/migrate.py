@@ -38,6 +38,11 @@ DEFAULT = Spec()
     type=click.IntRange(1, MAX_WORKERS),
     help="Number of objects copied at once. Default: found out while it runs.",
 )
+@click.option(
+    "--carriers",
+    type=click.IntRange(1, 64),
+    help="Number of processes that copy.  [default: STOWAGE_CARRIERS]",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would happen; copy nothing.")
 @YES
 @pass_invocation
@@ -53,6 +58,7 @@ def migrate(
     verify: str,
     delete_source: bool,
     workers: int | None,
+    carriers: int | None,
     dry_run: bool,
     yes: bool,
 ) -> int:
@@ -74,6 +80,7 @@ def migrate(
         dry_run=dry_run,
         delete_source=delete_source,
         workers=workers or AUTOMATIC,
+        carriers=carriers or 0,
     )
     migrations = invocation.services.migrations
     number = migrations.create(invocation.actor, source, destination, spec, approve=at_once)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from dashboard.jobs.types import RESTART_CODE
 
 log = logging.getLogger(__name__)
 
+_PR_SET_PDEATHSIG = 1
 STABLE_SECONDS = 60.0
 """Seconds after which a child counts as healthy and the backoff starts over."""
 FIRST_DELAY = 0.1
@@ -145,6 +148,17 @@ def when_parent_dies(callback: Callable[[], None]) -> None:
         callback()
 
     Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Have the system kill this process when the thread that started it ends, even while it is suspended.
+    Only Linux can; elsewhere nothing happens."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _describe_exit(code: int) -> str:

@@ -25,13 +25,13 @@ from dashboard.migration.retry_policy import (
     ConcurrencyLimit,
     FailureTracker,
     Lookahead,
+    RunAborted,
     attempts_for,
     delay,
 )
 from dashboard.migration.tuning import LimitedBy, Totals, Tuner
 from dashboard.migration.types import InFlight, ObjectState
 from dashboard.storage.copying import MEMORY_BYTES
-from dashboard.storage.driver import SMALL
 
 MAX_CLAIMED = 256
 """Rows claimed at once. A run that has copied little so far claims few: if it is killed, the next run has to
@@ -42,21 +42,10 @@ SETTLE_SECONDS = 0.25
 """How long a result waits for its batch."""
 MAX_WAITING_RETRIES = 2000
 """Objects that may wait for a retry before no more are claimed."""
-STREAM_BYTES = 32 * 1024 * 1024
-"""Estimated memory of one large object while it is copied."""
-CHANGED_ATTEMPTS = 3
-MAX_FAILED_KEYS = 10_000
+CHANGED_ATTEMPTS, MAX_FAILED_KEYS = 3, 10_000
 TAIL_OBJECTS = 20
 SAMPLE_SECONDS = 0.1
 """Between two looks at how fast it is, to find out how many objects at once are best."""
-
-
-class RunAborted(Exception):
-    """The run cannot continue; ``reason`` is for people."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.sentence)
-        self.reason = reason
 
 
 class Execution:
@@ -78,12 +67,13 @@ class Execution:
         self._pool = pool
         self._ledger = ledger
         self._workers = 0
+        self._allowed = workers
+        self._memory = MEMORY_BYTES
         self._clock = clock
         self._random = random
         self._tuner = Tuner(workers) if tuned else None
         self._concurrency = self._tuner or ConcurrencyLimit(workers)
         self._cpu = cpu
-        self._sample_due = 0.0
         self._copied_objects = self._copied_bytes = 0
         self._failures = FailureTracker()
         self._ahead = Lookahead(workers)
@@ -94,15 +84,12 @@ class Execution:
         self._changed: deque[Task] = deque()
         self._order = count()
         self._in_flight: dict[int, Task] = {}
-        self._in_flight_bytes = 0
-        self._results = 0
         self._settled: list[Settled] = []
-        self._settle_due = 0.0
         # Consecutive failures of one kind: failed if another object succeeds, pending if the run ends.
         self._unconfirmed_failures: list[Settled] = []
-        self._claim_due = 0.0
-        self._drained = False
-        self._has_claimed = False
+        self._in_flight_bytes = self._results = 0
+        self._settle_due = self._claim_due = self._sample_due = 0.0
+        self._drained = self._has_claimed = False
         self._abort_reason: Reason | None = None
         self.failed_keys: set[str] = set()
         """Keys of which an attempt failed; at most ``MAX_FAILED_KEYS``."""
@@ -117,14 +104,37 @@ class Execution:
     @property
     def at_once(self) -> int:
         """How many objects may be copied at once now."""
-        return min(self._workers, 1 if self._is_outage() else self._concurrency.limit)
+        return min(self._workers, 1 if self.outage else self._concurrency.limit)
 
     @property
     def limited_by(self) -> LimitedBy:
         """Why no more are copied at once."""
-        if self._is_outage() or self.at_once < self._workers:
+        if self.outage or self.at_once < self._workers:
             return LimitedBy.THROTTLING
         return self._tuner.limited_by if self._tuner else LimitedBy.CHOICE
+
+    @property
+    def busy(self) -> int:
+        """How many objects are being copied now, at most."""
+        return min(len(self._in_flight), self._pool.threads)
+
+    def limit_to(self, workers: int, memory: int) -> None:
+        """From now on copy at most this many at once, within this many bytes of memory: others have the rest.
+        With 0 nothing more is claimed or begun. What is being copied goes on."""
+        self._memory = memory
+        if workers == self._allowed:
+            return
+        self._allowed = workers
+        if workers:
+            self._concurrency.limit_to(workers)
+            self._change_workers(self._tuner.limit if self._tuner else workers)
+        else:
+            self._withdraw()
+
+    def others_copied(self) -> None:
+        """Objects were copied by others, so the backends respond: like a success of this one."""
+        self._failures.succeeded()
+        self._confirm_failures()
 
     def in_flight(self) -> Iterator[InFlight]:
         """Yield the objects that are being copied now."""
@@ -214,7 +224,7 @@ class Execution:
         elif self._tuner and result.kind in UNREACHABLE:
             self._tuner.on_unreachable(now)
         gave_up = self._failures.attempt_failed(result.kind, now) and not self._is_tail()
-        if not self._is_outage():
+        if not self.outage:
             task.attempts += 1
         if len(self.failed_keys) < MAX_FAILED_KEYS:
             self.failed_keys.add(task.row.key)
@@ -234,14 +244,16 @@ class Execution:
 
     def _pause(self, task: Task, result: Failed) -> float:
         # In an outage, retry soon, to notice when it is over.
-        return delay(task.attempts, self._random, None if self._is_outage() else result.kind)
+        return delay(task.attempts, self._random, None if self.outage else result.kind)
 
     def _may_retry(self, result: Failed, tries: int) -> bool:
         if not result.retryable or result.kind is Kind.CHANGED:
             return False
-        return self._is_outage() or tries < attempts_for(result.kind)
+        return self.outage or tries < attempts_for(result.kind)
 
-    def _is_outage(self) -> bool:
+    @property
+    def outage(self) -> bool:
+        """Whether the backends do not respond at the moment."""
         return self._failures.outage and not self._is_tail()
 
     def _is_tail(self) -> bool:
@@ -293,7 +305,7 @@ class Execution:
 
     def _release(self, task: Task) -> None:
         del self._in_flight[task.row.id]
-        self._in_flight_bytes -= _weight(task.row)
+        self._in_flight_bytes -= task.row.weight
 
     def _queued(self) -> int:
         return len(self._small) + len(self._large) + len(self._retries) + len(self._changed)
@@ -311,7 +323,7 @@ class Execution:
 
     def _claim(self, now: float, listing_final: bool) -> None:
         ready = len(self._small) + len(self._large)
-        if self._drained or self._is_outage() or now < self._claim_due:
+        if self._drained or not self._allowed or self.outage or now < self._claim_due:
             return
         if ready >= MAX_CLAIMED // 2 or self._queued() >= MAX_WAITING_RETRIES:
             return
@@ -332,23 +344,23 @@ class Execution:
         # Without throttling, objects wait for the workers; with it, the limit is exact.
         ahead = self._ahead.objects
         most = self._workers + ahead if self._concurrency.is_unlimited else self._concurrency.limit
-        if self._is_outage():
+        if self.outage:
             most = 1
         self._pool.wake_after = max(1, ahead // 2) if most > self._workers else 1
         if len(self._in_flight) > most:
             self._withdraw()
-        while len(self._in_flight) < most:
+        while self._allowed and len(self._in_flight) < most:
             task = self._next()
             if task is None:
                 return
             self._in_flight[task.row.id] = task
-            self._in_flight_bytes += _weight(task.row)
+            self._in_flight_bytes += task.row.weight
             task.started = False
             self._pool.put(task)
 
     def _tune(self, tuner: Tuner, now: float) -> None:
         self._sample_due = now + SAMPLE_SECONDS
-        if not self._is_outage():
+        if not self.outage:
             moving = [one.done for one in self.in_flight()]
             # Beyond the workers' hands: what is queued ahead of them.
             waiting = len(self._in_flight) > self._workers
@@ -378,17 +390,10 @@ class Execution:
     def _next(self) -> Task | None:
         # An object that does not fit now would only block a worker.
         for queue in (self._large, self._small):
-            if queue and (
-                not self._in_flight or self._in_flight_bytes + _weight(queue[0].row) <= MEMORY_BYTES
-            ):
+            if queue and (not self._in_flight or self._in_flight_bytes + queue[0].row.weight <= self._memory):
                 return queue.popleft()
         return None
 
 
 def _pending_again(row: Claimed) -> Done:
     return Done(ObjectState.PENDING, row.size)
-
-
-def _weight(row: Claimed) -> int:
-    """Estimate the bytes of memory that copying the object takes."""
-    return STREAM_BYTES if row.size > SMALL else 3 * row.size

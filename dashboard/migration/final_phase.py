@@ -14,7 +14,6 @@ from itertools import islice
 from random import Random
 
 from dashboard.errors import Kind
-from dashboard.migration.execute import RunAborted
 from dashboard.migration.ledger import FinalCheck, Finished, Ledger, Reason
 from dashboard.migration.pool import Failed, Stopped, WorkerPool
 from dashboard.migration.reasons import (
@@ -32,6 +31,7 @@ from dashboard.migration.retry_policy import (
     ATTEMPTS,
     FATAL,
     REQUEST_ATTEMPTS,
+    RunAborted,
     delay,
 )
 from dashboard.migration.types import ObjectState, Spec

@@ -17,6 +17,8 @@ from dashboard.migration.types import Action, Counters, InFlight, ObjectState
 from dashboard.storage.driver import SMALL
 from dashboard.storage.types import Entry
 
+STREAM_BYTES = 32 * 1024 * 1024
+"""Estimated memory of one large object while it is copied."""
 MULTIPART_BYTES = SMALL // 2
 """Objects of at least this size may have been uploaded in parts. Less than a part, because some wrappers
 store more bytes than the object has."""
@@ -104,6 +106,11 @@ class Claimed:
     destination_key: str = ""
     started_at: float | None = None
     found: str = ANYTHING
+
+    @property
+    def weight(self) -> int:
+        """An estimate of the bytes of memory that copying it takes."""
+        return STREAM_BYTES if self.size > SMALL else 3 * self.size
 
     @property
     def maybe_written(self) -> bool:

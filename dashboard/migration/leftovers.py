@@ -62,16 +62,53 @@ def clean_up(
         if not stopping.is_set():
             ledger.save_markers([])
     resumes = began is not None and isinstance(destination, ResumesWrites)
-    most, earliest = MAX_SWEPT_ROWS if resumes else FIRST_SWEPT_ROWS, began or time.time()
-    while not stopping.is_set() and (rows := ledger.unswept(most)):
+    earliest = _sweep_interrupted(
+        destination,
+        ledger,
+        source_name,
+        stop=stopping,
+        random=random or Random(),  # noqa: S311
+        resumes=resumes,
+    )
+    return min(earliest, began or time.time())
+
+
+def sweep_interrupted(
+    destination: Driver, ledger: Ledger, source_name: str, *, stop: threading.Event
+) -> None:
+    """Remove what interrupted writes left of rows that nobody copies, while others are being copied. Parts
+    stay where the destination has the power to resume a write. Idempotent."""
+    resumes = isinstance(destination, ResumesWrites)
+    _sweep_interrupted(
+        destination,
+        ledger,
+        source_name,
+        stop=stop,
+        random=Random(),  # noqa: S311
+        resumes=resumes,
+    )
+
+
+def _sweep_interrupted(
+    destination: Driver,
+    ledger: Ledger,
+    source_name: str,
+    *,
+    stop: threading.Event,
+    random: Random,
+    resumes: bool,
+) -> float:
+    """Return when the oldest of these writes began, or the time of now."""
+    most, earliest = MAX_SWEPT_ROWS if resumes else FIRST_SWEPT_ROWS, time.time()
+    while not stop.is_set() and (rows := ledger.unswept(most)):
         before = time.monotonic()
         earliest = min(earliest, *(row.started_at for row in rows))
         if resumes:
             rows = [row for row in rows if not row.pending or row.action is Action.KEEP_BOTH]
             if not rows:
                 break
-        retry(partial(_sweep, destination, rows, source_name), stopping, random or Random())  # noqa: S311
-        if not stopping.is_set():
+        retry(partial(_sweep, destination, rows, source_name), stop, random)
+        if not stop.is_set():
             ledger.swept([row.id for row in rows])
         if time.monotonic() - before < SWEEP_SECONDS:
             most = min(MAX_SWEPT_ROWS, 4 * most)

@@ -109,6 +109,11 @@ class WorkerPool(Generic[T, R]):
             self._items.put(None)
         self._workers = workers
 
+    @property
+    def threads(self) -> int:
+        """How many there are, those included that still have to end."""
+        return sum(thread.is_alive() for thread in self._threads)
+
     def put(self, item: T) -> None:
         """Hand an item to the next free worker."""
         self._items.put((item,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from dashboard.errors import Kind
+from dashboard.migration.ledger import Reason
 
 ATTEMPTS = 5
 """How often one object is tried in a run."""
@@ -37,6 +38,14 @@ UNREACHABLE = _NETWORK | {Kind.THROTTLED}
 ABORT_KINDS = _NETWORK | {Kind.DENIED, Kind.UNSUPPORTED, Kind.INTERNAL}
 
 
+class RunAborted(Exception):
+    """The run cannot continue; ``reason`` is for people."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.sentence)
+        self.reason = reason
+
+
 class ConcurrencyLimit:
     """How many workers may be busy: halved when a backend throttles, then raised one by one."""
 
@@ -44,6 +53,11 @@ class ConcurrencyLimit:
         self._most = workers
         self._limit = float(workers)
         self._changed_at = 0.0
+
+    def limit_to(self, most: int) -> None:
+        """At most this many from now on."""
+        self._limit = float(most) if self.is_unlimited else min(self._limit, float(most))
+        self._most = most
 
     @property
     def limit(self) -> int:

@@ -15,7 +15,8 @@ from functools import cache, partial
 from random import Random
 
 from dashboard.errors import StowageError
-from dashboard.migration.execute import Execution, RunAborted
+from dashboard.migration.carrying.carriers import Alone, Carried, Carriers
+from dashboard.migration.carrying.copy_phase import CopyPhase
 from dashboard.migration.final_phase import FinalPhase, retry
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import FencedOut, Ledger, Live
@@ -23,9 +24,9 @@ from dashboard.migration.leftovers import clean_up, remove_leftovers
 from dashboard.migration.live import Meter, Spent
 from dashboard.migration.overlap import OverlapSearch
 from dashboard.migration.plan import plan
-from dashboard.migration.pool import PhaseThread, Result, Task, WorkerPool
+from dashboard.migration.pool import PhaseThread
 from dashboard.migration.provenance import Provenance
-from dashboard.migration.retry_policy import REQUEST_ATTEMPTS
+from dashboard.migration.retry_policy import REQUEST_ATTEMPTS, RunAborted
 from dashboard.migration.transfer import Transfer
 from dashboard.migration.tuning import most_at_once
 from dashboard.migration.types import AUTOMATIC, Control, Counters, Outcome, Spec, State
@@ -90,13 +91,15 @@ def run(
     on_state: OnState,
     clock: Callable[[], float] = time.time,
     random: Random | None = None,
+    carriers: Carriers | None = None,
 ) -> RunResult:
     """Run until a final state, READY (listed, waiting for approval), PAUSED or FAILED.
 
     ``on_state`` is called with every state, including the last one, before this returns. A run that fails as
     a whole (credentials, missing bucket, full disk, server unreachable) leaves its rows pending and can be
     run again once the cause is removed. Raises ``FencedOut`` if another run took over: then ``on_state`` was
-    not called. Never copies more objects at once than either backend accepts connections.
+    not called. Never copies more objects at once than either backend accepts connections. ``carriers`` share
+    the work.
     """
     spec = replace(job.spec, workers=most_at_once(job.spec.workers, source, destination))
     return _Run(
@@ -108,6 +111,7 @@ def run(
         on_state=on_state,
         clock=clock,
         random=random or Random(),  # noqa: S311  # jitter, no secret
+        carriers=carriers or Alone(),
     ).run()
 
 
@@ -125,8 +129,10 @@ class _Run:
         on_state: OnState,
         clock: Callable[[], float],
         random: Random,
+        carriers: Carriers,
     ) -> None:
         self._job = job
+        self._carriers = carriers
         self._source = source
         self._destination = destination
         self._ledger = ledger
@@ -140,8 +146,7 @@ class _Run:
         self._polled_at = self._published_at = 0.0
         self._requested = Control.RUN
         self._phase: PhaseThread | None = None
-        self._pool: WorkerPool[Task, Result] | None = None
-        self._execution: Execution | None = None
+        self._copy: CopyPhase | None = None
         self._ready_to_copy = threading.Event()
         self._approved = self._listing_final = False
         self._started_at = clock()
@@ -183,9 +188,9 @@ class _Run:
             planned = self._phase.has_ended()
             if self._copying and self._ready_to_copy.is_set():
                 self._report_state(State.RUNNING)
-                execution = self._execution or self._start_copying()
-                execution.step(0.05, listing_final=planned)
-                if planned and execution.finished:
+                self._copy = self._copy or self._start_copying()
+                if self._copy.step(0.05, listing_final=planned):
+                    self._copy.close(time.monotonic() + SHUTDOWN_SECONDS)
                     return None
             elif planned:
                 if self._job.spec.dry_run:
@@ -196,7 +201,7 @@ class _Run:
                     return self._end_early(State.READY)
             else:
                 self._phase.wait(0.05)
-            self._publish("copying" if self._execution else "listing")
+            self._publish("copying" if self._copy else "listing")
 
     @property
     def _copying(self) -> bool:
@@ -245,15 +250,18 @@ class _Run:
         finally:
             search.close()
 
-    def _start_copying(self) -> Execution:
+    def _start_copying(self) -> CopyPhase:
         provenance = Provenance(self._source, self._destination, self._job.spec, self._ledger.token())
-        transfer = Transfer(provenance, self._job.source_name, self._spent)
-        job, self._pool = self._job, WorkerPool(transfer.move, 0)
-        self._execution = Execution(
-            self._pool, self._ledger, job.spec.workers, job.tuned, clock=self._clock, random=self._random
+        return CopyPhase(
+            Transfer(provenance, self._job.source_name, self._spent),
+            self._ledger,
+            self._job.spec.workers,
+            tuned=self._job.tuned,
+            carriers=self._carriers,
+            failed_keys=self._failed_keys,
+            clock=self._clock,
+            random=self._random,
         )
-        self._execution.failed_keys = self._failed_keys
-        return self._execution
 
     def _recheck_skipped(self) -> RunResult | None:
         """If the plan is stale, list both sides again and copy skipped or refused objects that have changed,
@@ -268,9 +276,7 @@ class _Run:
             counters = self._ledger.counters()
             if counters.done == counters.found:
                 return None
-            if self._pool:
-                self._pool.close(time.monotonic() + SHUTDOWN_SECONDS)
-            self._execution, self._listing_final = None, True
+            self._copy, self._listing_final = None, True
             if result := self._copy_phase():
                 return result
         return None
@@ -311,11 +317,10 @@ class _Run:
 
     def _finished(self) -> RunResult:
         counters = self._ledger.counters()
-        stragglers = self._pool.close(time.monotonic() + SHUTDOWN_SECONDS) if self._pool else 0
-        if not stragglers and not self._job.spec.dry_run:
+        if not self._job.spec.dry_run:
             self._remove_leftovers()
         self._ledger.publish(Live(at=self._clock()))
-        return RunResult(State.FINISHED, self._outcome(counters), stragglers=stragglers)
+        return RunResult(State.FINISHED, self._outcome(counters))
 
     def _remove_leftovers(self) -> None:
         try:
@@ -343,30 +348,24 @@ class _Run:
     def _end_early(self, state: State, message: str = "", remedy: str = "") -> RunResult:
         """End early: calls in progress get ``SHUTDOWN_SECONDS``, all other rows return to pending."""
         deadline = time.monotonic() + SHUTDOWN_SECONDS
-        for threads in (self._phase, self._pool):
-            if threads:
-                threads.request_stop()
+        for working in (self._phase, self._copy):
+            if working:
+                working.request_stop()
         if state in (State.PAUSED, State.CANCELLED):
             self._ledger.publish(replace(self._measure("stopping"), stopping=True))
-        hanging = self._execution.stop(deadline) if self._execution else 0
-        # Idle threads also need a moment to end; they are not stragglers.
-        last = max(deadline, time.monotonic() + 0.2)
-        if self._pool:
-            hanging = max(hanging, self._pool.close(last))
+        hanging = self._copy.stop(deadline) if self._copy else 0
         if self._phase:
-            hanging += self._phase.stop(last)
+            hanging += self._phase.stop(max(deadline, time.monotonic() + 0.2))
         self._ledger.publish(Live(at=self._clock()))
         return RunResult(state, None, message, remedy, hanging)
 
     def _abort_threads(self) -> None:
         """Stop the threads without writing to the ledger."""
         deadline = time.monotonic() + SHUTDOWN_SECONDS
-        if self._pool:
-            self._pool.request_stop()
+        if self._copy:
+            self._copy.abort(deadline)
         if self._phase:
             self._phase.stop(deadline)
-        if self._pool:
-            self._pool.close(deadline)
 
     # ---- polling and publishing
 
@@ -392,8 +391,8 @@ class _Run:
             self._published_at = time.monotonic()
 
     def _measure(self, phase: str) -> Live:
-        copying, counters = self._execution, self._ledger.counters()
-        moving = copying.in_flight() if copying else ()
-        live = self._meter.measure(time.monotonic(), counters, moving, phase=phase, at=self._clock())
-        at_once, reason = (copying.at_once, copying.limited_by) if copying else (0, "")
-        return replace(live, spent=self._spent.seconds(), at_once=at_once, limited_by=reason)
+        copying, counters = self._copy, self._ledger.counters()
+        shown = copying.carried(self._spent.seconds()) if copying else Carried()
+        live = self._meter.measure(time.monotonic(), counters, shown.in_flight, phase=phase, at=self._clock())
+        at_once, reason = (shown.at_once, shown.limited_by) if copying else (0, "")
+        return replace(live, spent=shown.spent, at_once=at_once, limited_by=reason)

@@ -97,6 +97,16 @@ class Tuner(ConcurrencyLimit):
         self._limited_by = LimitedBy.TRYING
         self._failures = 0
 
+    def limit_to(self, most: int) -> None:
+        """At most this many from now on. What was found out about fewer stays."""
+        if self._doubling and most > self._most:
+            # It has hardly begun.
+            self._limit = max(self._limit, float(min(FIRST, most)))
+        self._cap = float(most) if self.is_unlimited else min(self._cap, most)
+        self._most, self._limit = most, min(self._limit, float(most))
+        self._before = None
+        self._restart()
+
     @property
     def is_unlimited(self) -> bool:
         """Whether objects may wait for workers: not while it recovers from throttling, when it is exact."""

@@ -114,6 +114,7 @@ class Spec:
     ``prefix`` is a plain string prefix of keys. ``include`` and ``exclude`` are globs on the whole key
     (``*`` stays within one path segment, ``**`` crosses them); an empty ``include`` means everything.
     ``workers``: objects copied at once, 1 to ``MAX_WORKERS``, or ``AUTOMATIC``: the run finds out how many.
+    ``carriers``: processes that copy together, 1 to 64, or 0 for what the settings say.
     """
 
     prefix: str = ""
@@ -124,6 +125,7 @@ class Spec:
     dry_run: bool = False
     delete_source: bool = False
     workers: int = AUTOMATIC
+    carriers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

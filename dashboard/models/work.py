@@ -161,6 +161,34 @@ facts = Table(
     Column("series", String, nullable=False, server_default=text("''")),
 )
 
+# What is left to copy while a run uses carriers: rows of a migration from one id to another, which one
+# carrier at a time may claim. A chunk whose rows are settled is deleted; a run begins without any.
+chunks = Table(
+    "migration_chunks",
+    metadata,
+    Column("migration_id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("first_id", Integer, nullable=False),
+    Column("last_id", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    # By whom it is claimed, until when, and a number that grows with each claim.
+    Column("carrier", Integer, nullable=False, server_default=text("0")),
+    Column("lease_until", Float, nullable=False, server_default=text("0")),
+    Column("fence", Integer, nullable=False, server_default=text("0")),
+)
+
+# The carriers of a run: what each may do, and what it reports.
+carriers = Table(
+    "migration_carriers",
+    metadata,
+    Column("migration_id", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    # How many objects it may copy at once.
+    Column("workers", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("status", String, nullable=False, server_default=text("''")),
+)
+
 # While a migration is planned: names reserved at a destination that treats several names as the same.
 names = Table(
     "migration_names",

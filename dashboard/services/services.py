@@ -94,8 +94,7 @@ class Services(FilesServices):
     def migration_handler(self) -> MigrationHandler:
         from dashboard.services.migrations.job_handler import MigrationHandler
 
-        workers = self.settings.max_workers
-        return MigrationHandler(self.database, self.audit, self.backends, max_workers=workers)
+        return MigrationHandler(self.database, self.audit, self.backends, lambda: self.settings)
 
     @lazy
     def unfinished_uploads(self) -> UnfinishedUploads:
@@ -196,8 +195,6 @@ class Services(FilesServices):
         """Apply settings that changed while this process runs; what is not here asks for ``settings``."""
         # What is composed later begins with the settings of now.
         with self.composing:
-            if self.is_composed("migration_handler"):
-                self.migration_handler.max_workers = now.max_workers
             if self.is_composed("uploads"):
                 self.uploads.limits.change(max_size=now.max_upload_size, quota=now.upload_quota)
                 if now.clamav != before.clamav:

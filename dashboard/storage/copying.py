@@ -68,7 +68,7 @@ class Copied:
         return self.written.proven
 
 
-_budget = MemoryBudget(MEMORY_BYTES)
+MEMORY = MemoryBudget(MEMORY_BYTES)
 
 
 def copy_object(
@@ -280,7 +280,7 @@ class _Job:
 
     def _copy_small(self, make_check: MakeCheck) -> Copied:
         """Copy in one request each way."""
-        with _budget.reserve(3 * self.entry.size, self._check):
+        with MEMORY.reserve(3 * self.entry.size, self._check):
             with self.timed("reading"), self._open_source() as reading:
                 check = make_check(reading)
                 data = reading.read_all()
@@ -299,7 +299,7 @@ class _Job:
     def _copy_stream(self, make_check: MakeCheck) -> Copied:
         """Copy chunk by chunk."""
         with (
-            _budget.reserve(_STREAM_BYTES, self._check),
+            MEMORY.reserve(_STREAM_BYTES, self._check),
             resumable(self.source, self._open_source()) as reading,
         ):
             info = reading.info

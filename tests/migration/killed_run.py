@@ -1,17 +1,30 @@
 """A process that runs a migration between two folders until it is done or killed.
 
-``python -m tests.migration.killed_run FOLDER WORKERS DELETE`` says ``running`` when it begins.
+``python -m tests.migration.killed_run FOLDER WORKERS DELETE CARRIERS`` says ``running`` when it begins. With
+more than one carrier it starts the others at once, by ``FOLDER carrier NUMBER FENCE DELETE``.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 
+from dashboard.jobs.child import end_with_parent, when_parent_dies
+from dashboard.migration.leftovers import sweep_interrupted
+from dashboard.migration.live import Spent
+from dashboard.migration.provenance import Provenance
 from dashboard.migration.run import MigrationJob, run
+from dashboard.migration.transfer import Transfer
 from dashboard.migration.types import Control, Spec
+from dashboard.services.migrations.carrying import embedded
+from dashboard.services.migrations.carrying.carrier import Carrier
+from dashboard.services.migrations.carrying.carrier_ledger import CarrierLedger
+from dashboard.services.migrations.carrying.processes import CarrierProcess
 from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.failing_driver import FailingDriver
@@ -21,7 +34,8 @@ SOURCE, DESTINATION = 1, 2
 """Ids of the backends in the catalogue."""
 
 
-def main(folder: Path, workers: int, delete_source: bool) -> None:
+def slow_folder(folder: Path) -> FailingDriver:
+    """The destination; every write is noted in ``puts.log``."""
     log = os.open(folder / "puts.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def write_down(verb: str, key: str) -> None:
@@ -30,20 +44,62 @@ def main(folder: Path, workers: int, delete_source: bool) -> None:
             # A network's pace, so that kills meet every phase.
             time.sleep(0.004)
 
+    return FailingDriver(LocalDriver(str(folder / "there")), write_down)
+
+
+def main(folder: Path, workers: int, delete_source: bool, carriers: int) -> None:
     ledgers = SqlLedgers(folder)
-    destination = FailingDriver(LocalDriver(str(folder / "there")), write_down)
+    ledger = ledgers.open(files=LedgerFiles(1, SOURCE, DESTINATION, deletes=delete_source))
+    ledger.parts = carriers
+    source, destination = LocalDriver(str(folder / "here")), slow_folder(folder)
+    sweep = partial(sweep_interrupted, destination, ledger, "here")
+    embedded.MEASURE_SECONDS = embedded.WORTHWHILE_SECONDS = 0.0
+    # Kills are no failures of ours here.
+    embedded.MAX_FAILURES = 1000
     print("running", flush=True)
     result = run(
         MigrationJob(1, Spec(workers=workers, delete_source=delete_source), lambda: True, "here"),
-        LocalDriver(str(folder / "here")),
+        source,
         destination,
-        ledgers.open(files=LedgerFiles(1, SOURCE, DESTINATION, deletes=delete_source)),
+        ledger,
         lambda: Control.RUN,
         on_state=lambda *state: None,
+        carriers=embedded.EmbeddedCarriers(
+            ledger,
+            most=carriers,
+            start=lambda number: start_carrier(folder, number, ledger.fence, delete_source),
+            sweep=lambda stop: sweep(stop=stop),
+        ),
     )
     ledgers.close()
     print(result.state, result.outcome, flush=True)
 
 
+def start_carrier(folder: Path, number: int, fence: int, delete_source: bool) -> CarrierProcess:
+    """Start a carrier's process for a run."""
+    words = (str(folder), "carrier", str(number), str(fence), str(delete_source))
+    return CarrierProcess((sys.executable, "-m", "tests.migration.killed_run", *words))
+
+
+def carry(folder: Path, number: int, fence: int, delete_source: bool) -> None:
+    """What a carrier's process does."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    end_with_parent()
+    when_parent_dies(lambda: os._exit(1))
+    ledgers = SqlLedgers(folder)
+    files = LedgerFiles(1, SOURCE, DESTINATION, deletes=delete_source)
+    ledger = CarrierLedger(ledgers.database.work, 1, carrier=number, fence=fence, files=files)
+    ledger.join(fence)
+    spent, spec = Spent(), Spec(delete_source=delete_source)
+    ends = LocalDriver(str(folder / "here")), slow_folder(folder)
+    transfer = Transfer(Provenance(*ends, spec, ledger.token()), "here", spent)
+    Carrier(ledger, transfer, spent, memory=1 << 26, stop=stop.is_set).run()
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True")
+    if sys.argv[2] == "carrier":
+        carry(Path(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5] == "True")
+    else:
+        main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True", int(sys.argv[4]))

@@ -10,10 +10,10 @@ from sqlalchemy import create_engine
 from dashboard.migration.ledger import Ledger, Live
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
 from dashboard.services.database import Database
+from dashboard.services.migrations.carrying.run_ledger import RunLedger
 from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.ledger_queries import LedgerQueries
 from dashboard.services.migrations.ledger_search import LedgerSearch, ObjectFilter
-from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.upgrade import bring_up_to_date
 from tests.migration.memory_ledger import MemoryLedger, MemoryStore
 
@@ -65,8 +65,8 @@ class SqlLedgers:
         self.queries = LedgerQueries(self.database)
         self.id = migration_id
 
-    def open(self, *, fence: int | None = None, files: LedgerFiles | None = None) -> SqlLedger:
-        return SqlLedger(self.database.work, self.id, fence=fence, files=files)
+    def open(self, *, fence: int | None = None, files: LedgerFiles | None = None) -> RunLedger:
+        return RunLedger(self.database.work, self.id, fence=fence, files=files)
 
     def rows(self) -> tuple[LedgerRow, ...]:
         search, found, page = LedgerSearch(self.database), list[LedgerRow](), None

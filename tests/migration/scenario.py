@@ -9,8 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dashboard.errors import Kind
+from dashboard.migration.carrying.carriers import Alone, Carriers
+from dashboard.migration.ledger import Ledger
 from dashboard.migration.run import MigrationJob, RunResult, run
 from dashboard.migration.types import Control, LedgerRow, Outcome, Spec, State
+from dashboard.services.migrations.carrying.embedded import EmbeddedCarriers, Process
+from dashboard.services.migrations.carrying.run_ledger import RunLedger
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import StorageError
 from tests.migration.failing_driver import FailingDriver
@@ -34,6 +38,7 @@ class Scenario:
         self.control = Control.RUN
         self.control_seen = threading.Event()
         self.states: list[State] = []
+        self.carriers: Callable[[Ledger], Carriers] = _carriers_of
 
     def fill(self, objects: Mapping[str, bytes], *, there: bool = False) -> None:
         for key, content in objects.items():
@@ -46,10 +51,11 @@ class Scenario:
             MigrationJob(1, spec or Spec(workers=4), lambda: self.approved, "old disk"),
             self.source,
             self.destination,
-            self.ledgers.open(),
+            ledger := self.ledgers.open(),
             self._poll_control,
             on_state=self._on_state,
             random=random.Random(11),
+            carriers=self.carriers(ledger),
         )
         assert_exact(self.ledgers)
         assert result.state is self.states[-1]
@@ -71,6 +77,17 @@ class Scenario:
         assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN), self.ledgers.failures()
         assert contents(self.there) == contents(self.here)
         assert leftovers(self.there) == []
+
+
+def _carriers_of(ledger: Ledger) -> Carriers:
+    """As the runner has them, without other processes."""
+    if not isinstance(ledger, RunLedger):
+        return Alone()
+    return EmbeddedCarriers(ledger, most=1, start=_refuse, sweep=lambda stop: None)
+
+
+def _refuse(number: int) -> Process:
+    raise AssertionError("no process was asked for")
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 6
 
 
-def _start(folder: Path, delete_source: bool) -> subprocess.Popen[str]:
+def _start(folder: Path, delete_source: bool, carriers: int = 1) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
@@ -32,11 +33,20 @@ def _start(folder: Path, delete_source: bool) -> subprocess.Popen[str]:
         str(folder),
         str(WORKERS),
         str(delete_source),
+        str(carriers),
     ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "running"
     return process
+
+
+def _children(process: subprocess.Popen[str]) -> list[int]:
+    found: list[int] = []
+    for path in Path(f"/proc/{process.pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, path.read_text().split())
+    return found
 
 
 def _fill(folder: Path, dice: random.Random, objects: int, large: int) -> None:
@@ -101,6 +111,51 @@ def test_five_kills_lose_repeat_and_leave_nothing(tmp_path: Path, delete_source:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_thirty_kills_lose_repeat_and_leave_nothing(tmp_path: Path, delete_source: bool, seed: int) -> None:
     _torture(tmp_path, kills=30, objects=3000, large=6, delete_source=delete_source, seed=seed)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for child processes in /proc")
+@pytest.mark.parametrize("delete_source", [False, True])
+def test_kills_of_carriers_and_of_their_runs_lose_repeat_and_leave_nothing(
+    tmp_path: Path, delete_source: bool
+) -> None:
+    dice = random.Random(5)
+    _fill(tmp_path, dice, 9000, 6)
+    wanted = contents(tmp_path / "here")
+    log = tmp_path / "puts.log"
+    kills: Counter[str] = Counter()
+    for turn in range(12):
+        process = _start(tmp_path, delete_source, carriers=3)
+        for _ in range(dice.randrange(1, 4)):
+            time.sleep(dice.uniform(0.1, 4.0))
+            if process.poll() is None and (children := _children(process)):
+                # Suspended ones are found by their lease, or die with their run.
+                number = signal.SIGSTOP if turn % 4 == 3 else signal.SIGKILL
+                with suppress(ProcessLookupError):
+                    os.kill(dice.choice(children), number)
+                    kills[number.name] += 1
+        if process.poll() is None:
+            kills["run"] += 1
+        process.kill()
+        process.communicate()
+    last = _start(tmp_path, delete_source, carriers=3)
+    while last.poll() is None and kills["suspended at the end"] < 1:
+        time.sleep(0.5)
+        for child in _children(last)[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGSTOP)
+                kills["suspended at the end"] += 1
+    said, _ = last.communicate(timeout=600)
+    print(dict(kills))
+    assert said.strip() == "finished clean"
+    assert contents(tmp_path / "there") == wanted
+    assert contents(tmp_path / "here") == ({} if delete_source else wanted)
+    assert leftovers(tmp_path / "there") == []
+    _check_ledger(tmp_path, wanted, delete_source)
+    puts = log.read_text().splitlines()
+    assert set(puts) == set(wanted)
+    assert len(puts) <= len(wanted) + kills.total() * WORKERS
 
 
 class Rewriter:

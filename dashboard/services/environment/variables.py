@@ -149,6 +149,12 @@ OWN: tuple[KnownVariable, ...] = (
         where=_COMMAND,
     ),
     _own("max_workers", "General", "How many objects a migration copies at once at most, 1 to 256.", _NOW),
+    _own(
+        "carriers",
+        "General",
+        "How many processes copy one migration, 1 to 64; 0 for as many as there are processor cores.",
+        _NOW,
+    ),
     _own("host", "Network", "The address to listen on; 0.0.0.0 is every interface.", _RESTART),
     _own("port", "Network", "The port to listen on.", _RESTART),
     _own(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
@@ -13,26 +15,29 @@ from sqlalchemy.orm import Session
 from dashboard.errors import Kind, StowageError
 from dashboard.jobs.types import DONE, Job, JobContext, JobKind, JobResult
 from dashboard.migration.ledger import FencedOut
-from dashboard.migration.types import AUTOMATIC, Control, Outcome, State
+from dashboard.migration.types import AUTOMATIC, Control, Outcome, Spec, State
 from dashboard.models.backends import Backend
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
-from dashboard.services.backends.fallback_drivers import REPLACED_FILES
 from dashboard.services.backends.name_rules_store import NameRulesStore
 from dashboard.services.database import Database, translate_error
 from dashboard.services.engines import BUSY_SECONDS
 from dashboard.services.jobs import enqueue, is_current_claim
-from dashboard.services.migrations.as_of import AsOf, folders_since
-from dashboard.services.migrations.keeping_replaced import KeepsReplaced
-from dashboard.services.migrations.ledger_files import LedgerFiles
+from dashboard.services.migrations.carrying import processes
+from dashboard.services.migrations.carrying.ends import MigrationEnds, catalogued_files
+from dashboard.services.migrations.carrying.processes import CarrierProcess, carrier_command, carriers_for
+from dashboard.services.migrations.carrying.run_ledger import RunLedger
 from dashboard.services.migrations.review import Reviews
-from dashboard.services.migrations.spec import AS_OF, REPLACED_IN, from_json
-from dashboard.services.migrations.sql_ledger import SqlLedger
+from dashboard.services.migrations.spec import from_json
 from dashboard.services.permissions import Actor, Role
+from dashboard.settings import Settings
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.registry import free_bytes, location
+
+if TYPE_CHECKING:
+    from dashboard.services.migrations.carrying.embedded import EmbeddedCarriers
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +51,13 @@ ELAPSED_SECONDS = 1.0
 class MigrationHandler:
     """Runs migrations. Idempotent: an interrupted job resumes."""
 
-    def __init__(self, database: Database, audit: AuditLog, backends: Backends, *, max_workers: int) -> None:
+    def __init__(
+        self, database: Database, audit: AuditLog, backends: Backends, settings: Callable[[], Settings]
+    ) -> None:
         self._database = database
         self._audit = audit
         self._backends = backends
-        self.max_workers = max_workers
+        self._settings = settings
         self._names = NameRulesStore(database)
         self._reviews = Reviews(database)
 
@@ -60,10 +67,10 @@ class MigrationHandler:
             row = session.get(Migration, context.job.subject_id)
         if row is None:
             return DONE
-        label = f"migration-{row.id}"
         stragglers = False
+        ends = MigrationEnds(self._database, self._backends, row, context.should_stop)
         try:
-            result = self._run(context, row, label)
+            result = self._run(context, row, ends)
             stragglers = result.restart
         except FencedOut:
             # If the lease is lost this changes nothing; if not, the next claim has a newer fence.
@@ -73,8 +80,7 @@ class MigrationHandler:
             raise _ledger_error(row.id, translate_error(error)) from error
         finally:
             if not stragglers:
-                self._backends.release(label)
-                self._backends.release(f"{REPLACED_FILES} {label}")
+                ends.release()
         return result
 
     def failed(self, job: Job, error: StowageError) -> None:
@@ -89,24 +95,26 @@ class MigrationHandler:
                 session, RUNNER, "migration.fail", str(row.id), outcome="failed", reason=error.reason
             )
 
-    def _run(self, context: JobContext, row: Migration, label: str) -> JobResult:
+    def _run(self, context: JobContext, row: Migration, ends: MigrationEnds) -> JobResult:
         # Pages and short commands start without loading the engine.
         from dashboard.migration.run import MigrationJob, run
 
-        ledger = SqlLedger(self._database.work, row.id, fence=_fence(context.job), files=_files(row))
+        ledger = RunLedger(
+            self._database.work, row.id, fence=_fence(context.job), files=catalogued_files(row)
+        )
         if not State(row.state).active:
             if State(row.state) is not State.FINISHED:
                 # It was stopped without a runner, or with hanging threads: remove their leftovers.
                 ledger.begin()
-                source, destination = self._ends(context, row, label)
+                source, destination = ends.open()
                 self._clean_up(context, row, ledger, source, destination)
             return JobResult(requeue=context.should_stop())
         spec = from_json(row.spec)
-        tuned = spec.workers == AUTOMATIC
-        spec = replace(spec, workers=min(spec.workers or self.max_workers, self.max_workers))
+        tuned, most = spec.workers == AUTOMATIC, self._settings().max_workers
+        spec = replace(spec, workers=min(spec.workers or most, most))
         # Before the driver is built, so that its results are not saved for a backend that was edited since.
         version = self._version(row.destination_id)
-        source, destination = self._ends(context, row, label)
+        source, destination = ends.open()
         monitor = _RunMonitor(self._database, self._audit, context, row.elapsed)
         paths = (self._path(row.source_id), self._path(row.destination_id))
         rules = partial(
@@ -126,7 +134,8 @@ class MigrationHandler:
                 )
             monitor.on_state(state, outcome, message, remedy)
 
-        result = run(job, source, destination, ledger, monitor.control, on_state=on_state)
+        carriers = self._carriers(row, spec, ledger, (source, destination))
+        result = run(job, source, destination, ledger, monitor.control, on_state=on_state, carriers=carriers)
         if result.state is State.CANCELLED and not result.stragglers:
             self._clean_up(context, row, ledger, source, destination)
         # With threads still hanging, the job runs once more in a new process, to clean up.
@@ -134,7 +143,7 @@ class MigrationHandler:
         return JobResult(requeue=monitor.unfinished or stragglers, restart=stragglers)
 
     def _clean_up(
-        self, context: JobContext, row: Migration, ledger: SqlLedger, source: Driver, destination: Driver
+        self, context: JobContext, row: Migration, ledger: RunLedger, source: Driver, destination: Driver
     ) -> None:
         from dashboard.migration.leftovers import clean_up
 
@@ -143,20 +152,25 @@ class MigrationHandler:
         except StorageError as error:
             log.warning("Leftovers of migration %d could not be removed: %s", row.id, error)
 
-    def _ends(self, context: JobContext, row: Migration, label: str) -> tuple[Driver, Driver]:
-        """The drivers of both ends; those of a scheduled copy or a restore keep what they replace, or read
-        what was."""
-        source = self._driver(row.source_id, row.source, label)
-        destination = self._driver(row.destination_id, row.destination, label)
-        earlier, folder = row.spec.get(AS_OF), row.spec.get(REPLACED_IN)
-        hidden = f"{REPLACED_FILES} {label}"
-        if earlier:
-            raw = self._raw(row.source_id, row.source, hidden)
-            source = AsOf(source, raw, folders_since(self._database, earlier))
-        if folder:
-            raw = self._raw(row.destination_id, row.destination, hidden)
-            destination = KeepsReplaced(destination, raw, folder, context.should_stop)
-        return source, destination
+    def _carriers(
+        self, row: Migration, spec: Spec, ledger: RunLedger, ends: tuple[Driver, Driver]
+    ) -> EmbeddedCarriers:
+        from dashboard.migration.leftovers import sweep_interrupted
+        from dashboard.services.migrations.carrying.embedded import EmbeddedCarriers
+
+        settings = self._settings()
+        wanted = spec.carriers or settings.carriers or processes.default_carriers()
+        ledger.parts = carriers_for(wanted, spec, row.spec, ends)
+
+        def start(number: int) -> CarrierProcess:
+            return CarrierProcess(carrier_command(settings, row.id, ledger.fence, number, ledger.parts))
+
+        return EmbeddedCarriers(
+            ledger,
+            most=ledger.parts,
+            start=start,
+            sweep=lambda stop: sweep_interrupted(ends[1], ledger, row.source, stop=stop),
+        )
 
     def _version(self, backend_id: int | None) -> int:
         with self._database.read() as session:
@@ -172,24 +186,6 @@ class MigrationHandler:
         with self._database.read() as session:
             backend = session.get(Backend, backend_id) if backend_id is not None else None
             return free_bytes(backend.driver, backend.options) if backend else None
-
-    def _driver(self, backend_id: int | None, name: str, label: str) -> Driver:
-        return self._backends.driver_with_waiting(self._current_name(backend_id, name), label=label)
-
-    def _raw(self, backend_id: int | None, name: str, label: str) -> Driver:
-        return self._backends.driver(self._current_name(backend_id, name), label=label)
-
-    def _current_name(self, backend_id: int | None, name: str) -> str:
-        current = self._backends.name_of(backend_id) if backend_id is not None else None
-        if current is None:
-            raise StowageError(
-                Kind.NOT_FOUND,
-                f"The backend “{name}” was removed.",
-                operation="migration",
-                subject=name,
-                remedy="Add it again and start a new migration; objects that already exist will be skipped.",
-            )
-        return current
 
 
 class _RunMonitor:
@@ -312,13 +308,6 @@ def _ledger_error(migration_id: int, error: StowageError) -> StowageError:
         if busy
         else f"{error.remedy} Then resume the migration.",
     )
-
-
-def _files(row: Migration) -> LedgerFiles | None:
-    if row.source_id is None or row.destination_id is None:
-        return None
-    deletes = from_json(row.spec).delete_source
-    return LedgerFiles(row.id, row.source_id, row.destination_id, deletes=deletes)
 
 
 def _fence(job: Job) -> int:

@@ -20,7 +20,17 @@ from dashboard.migration.types import (
     InFlight,
     ObjectState,
 )
-from dashboard.models.work import counters, facts, failure_groups, listing, live, names, objects
+from dashboard.models.work import (
+    carriers,
+    chunks,
+    counters,
+    facts,
+    failure_groups,
+    listing,
+    live,
+    names,
+    objects,
+)
 from dashboard.services.database import Database
 from dashboard.services.migrations.ledger_failures import relist_if_incomplete, subtract_failures
 from dashboard.services.migrations.ledger_search import ObjectFilter, failed_that_match
@@ -59,6 +69,22 @@ def forget_some(connection: Connection, table: Table, key: ColumnElement[Any], m
     return connection.execute(
         delete(table).where(table.c.migration_id == migration_id, key.in_(some.scalar_subquery()))
     ).rowcount
+
+
+def interrupt(connection: Connection, migration_id: int, rows: ColumnElement[bool] | None = None) -> None:
+    """Return rows in flight to pending, marked as interrupted."""
+    moving = (objects.c.migration_id == migration_id) & (objects.c.state == ObjectState.IN_FLIGHT.value)
+    connection.execute(
+        update(objects)
+        .where(moving if rows is None else moving & rows)
+        .values(state=ObjectState.PENDING.value, interrupted=1)
+    )
+
+
+def forget_chunks(connection: Connection, migration_id: int) -> None:
+    """Remove all chunks and carriers of a migration."""
+    for table in (chunks, carriers):
+        connection.execute(delete(table).where(table.c.migration_id == migration_id))
 
 
 class LedgerQueries:
@@ -129,7 +155,7 @@ class LedgerQueries:
         self._in_chunks(forget_some, listing, listing.c.key, migration_id)
         self._in_chunks(forget_some, names, names.c.folded, migration_id)
         with self._database.work_write() as connection:
-            for table in (failure_groups, live, facts, counters):
+            for table in (failure_groups, live, facts, counters, chunks, carriers):
                 connection.execute(delete(table).where(table.c.migration_id == migration_id))
 
     def forget_objects(self, migration_id: int) -> None:

@@ -21,8 +21,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from dashboard.migration.ledger import FinalCheck, Planned, Reason, Settled
-from dashboard.migration.types import ObjectState
+from dashboard.migration.ledger import Claimed, FinalCheck, Planned, Reason, Settled
+from dashboard.migration.types import Action, ObjectState
 from dashboard.models.work import listing, names, objects
 from dashboard.services.bulk import BulkStatement
 from dashboard.services.database import clamp_integer
@@ -140,6 +140,12 @@ def claim_rows(pending: ColumnElement[bool], limit: int, now: float) -> Returnin
             c.found,
         )
     )
+
+
+def claimed_row(row: Row[Any]) -> Claimed:
+    """Return what ``claim_rows`` returned as a value."""
+    r = tuple(row)
+    return Claimed(r[0], r[1], r[2], Action(r[3]), r[4], r[5], r[6], bool(r[7]), bool(r[8]), *r[9:])
 
 
 def finished_rows(fence: int) -> Select[Any]:

@@ -12,6 +12,7 @@ from dashboard.migration.types import AUTOMATIC, MAX_WORKERS, OnConflict, Spec, 
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.registry import location, noun_of
 
+MAX_CARRIERS = 64
 MAX_PREFIX_BYTES = 1024
 """Bytes of UTF-8: the longest key S3 knows."""
 
@@ -27,6 +28,8 @@ def check_spec(spec: Spec) -> None:
     compile_filter(spec.include, spec.exclude)
     if not (spec.workers == AUTOMATIC or 1 <= spec.workers <= MAX_WORKERS):
         raise InvalidInput("workers", f"Between 1 and {MAX_WORKERS} objects can be copied at once.")
+    if not 0 <= spec.carriers <= MAX_CARRIERS:
+        raise InvalidInput("carriers", f"Carriers are processes: between 1 and {MAX_CARRIERS} of them.")
     if spec.delete_source and spec.dry_run:
         raise InvalidInput(
             "delete_source",
@@ -111,6 +114,7 @@ def to_json(spec: Spec) -> dict[str, Any]:
         "dry_run": spec.dry_run,
         "delete_source": spec.delete_source,
         "workers": spec.workers,
+        "carriers": spec.carriers,
     }
 
 
@@ -125,6 +129,7 @@ def from_json(stored: Mapping[str, Any]) -> Spec:
         dry_run=stored["dry_run"],
         delete_source=stored["delete_source"],
         workers=stored["workers"],
+        carriers=stored.get("carriers", 0),
     )
 
 
@@ -146,6 +151,8 @@ def command_line(source: str, destination: str, spec: Spec) -> str:
         words.append("--delete-source")
     if spec.workers != default.workers:
         words += _option("--workers", str(spec.workers))
+    if spec.carriers != default.carriers:
+        words += _option("--carriers", str(spec.carriers))
     if spec.dry_run:
         words.append("--dry-run")
     return shlex.join(words)

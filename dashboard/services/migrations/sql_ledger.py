@@ -10,7 +10,7 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -47,7 +47,13 @@ from dashboard.models.work import counters, listing, live, names, objects
 from dashboard.services.engines import reader, transaction_with_retry, writer
 from dashboard.services.migrations.ledger_failures import count_failures, forget_folders, subtract_failures
 from dashboard.services.migrations.ledger_files import LedgerFiles
-from dashboard.services.migrations.ledger_queries import forget_some, keys_in_parts, read_counters
+from dashboard.services.migrations.ledger_queries import (
+    forget_chunks,
+    forget_some,
+    interrupt,
+    keys_in_parts,
+    read_counters,
+)
 from dashboard.services.migrations.ledger_rows import (
     MARK_LISTED,
     MARK_OWN_KEY_LISTED,
@@ -58,6 +64,7 @@ from dashboard.services.migrations.ledger_rows import (
     SAVE_LISTED,
     SETTLE,
     claim_rows,
+    claimed_row,
     entry_values,
     final_check_values,
     finished_rows,
@@ -129,11 +136,8 @@ class SqlLedger:
             connection.execute(update(counters).where(mine).values(fence=self._fence))
             unnamed = mine & (counters.c.token == "")
             connection.execute(update(counters).where(unnamed).values(token=secrets.token_hex(16)))
-            connection.execute(
-                update(objects)
-                .where(self._in(ObjectState.IN_FLIGHT))
-                .values(state=ObjectState.PENDING.value, interrupted=1)
-            )
+            interrupt(connection, self._id)
+            forget_chunks(connection, self._id)
         return self.counters()
 
     def token(self) -> str:
@@ -274,14 +278,15 @@ class SqlLedger:
         take = claim_rows(self._in(ObjectState.PENDING), limit, now)
         with self._write() as connection:
             rows = connection.execute(take).all()
-        claimed = [
-            Claimed(r[0], r[1], r[2], Action(r[3]), r[4], r[5], r[6], bool(r[7]), bool(r[8]), *r[9:])
-            for r in rows
-        ]
-        return sorted(claimed, key=lambda row: row.id)
+        return sorted((claimed_row(row) for row in rows), key=lambda row: row.id)
 
     def settle(self, results: Sequence[Settled]) -> None:
         """See ``Ledger.settle``."""
+        self._settle(results)
+
+    def _settle(
+        self, results: Sequence[Settled], also: Callable[[Connection], None] = lambda connection: None
+    ) -> None:
         if not results:
             return
         delta: dict[str, int] = {}
@@ -302,6 +307,7 @@ class SqlLedger:
             count_failures(connection, self._id, failed)
             if self._files:
                 self._files.settled(connection, results)
+            also(connection)
 
     # ---- closing
 

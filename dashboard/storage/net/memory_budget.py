@@ -19,6 +19,10 @@ class MemoryBudget:
         self._free = total
         self._changed = threading.Condition()
 
+    def limit_to(self, total: int) -> None:
+        """Have this many bytes from now on. Call it before the first reservation."""
+        self._total = self._free = total
+
     @contextmanager
     def reserve(self, amount: int, check: Callable[[], None]) -> Iterator[None]:
         """Wait until this many bytes are free, calling ``check`` meanwhile, which may raise to give up. More

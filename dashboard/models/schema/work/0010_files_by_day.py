@@ -1,5 +1,5 @@
 """How many files each backend has of each day; what the figures of Usage were summed up from;
-content that several backends hold."""
+content that several backends hold; chunks of migrations, which carriers claim."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def upgrade() -> None:
     op.add_column("usage_summaries", sa.Column("changes", sa.Integer(), nullable=True))
     files_by_day.create(op.get_bind())
     _create_shared_contents()
+    _create_carriers()
 
 
 def _create_shared_contents() -> None:
@@ -43,4 +44,28 @@ def _create_shared_contents() -> None:
         sa.Column("repeated_bytes", sa.Integer(), nullable=False),
         sa.Column("without_sha256", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+    )
+
+
+def _create_carriers() -> None:
+    op.create_table(
+        "migration_chunks",
+        sa.Column("migration_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("first_id", sa.Integer(), nullable=False),
+        sa.Column("last_id", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("carrier", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lease_until", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("fence", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("migration_id", "number"),
+    )
+    op.create_table(
+        "migration_carriers",
+        sa.Column("migration_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("workers", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("status", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.PrimaryKeyConstraint("migration_id", "number"),
     )

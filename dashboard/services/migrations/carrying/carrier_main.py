@@ -1,0 +1,67 @@
+"""A carrier in a process of its own: opens both backends, and carries."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from dashboard.migration.carrying.carriers import memory_share
+from dashboard.migration.ledger import FencedOut
+from dashboard.migration.live import Spent
+from dashboard.migration.provenance import Provenance
+from dashboard.migration.transfer import Transfer
+from dashboard.migration.types import AUTOMATIC
+from dashboard.models.migrations import Migration
+from dashboard.services.backends.backends import Backends
+from dashboard.services.database import Database
+from dashboard.services.migrations.carrying.carrier import Carrier
+from dashboard.services.migrations.carrying.carrier_ledger import CarrierLedger
+from dashboard.services.migrations.carrying.ends import MigrationEnds, catalogued_files
+from dashboard.services.migrations.spec import from_json
+from dashboard.storage.copying import MEMORY
+
+log = logging.getLogger(__name__)
+
+FENCED_OUT = 3
+"""The exit code of a carrier that another run, or the runner, has replaced."""
+
+
+def carry(
+    database: Database,
+    backends: Backends,
+    migration_id: int,
+    *,
+    fence: int,
+    number: int,
+    carriers: int,
+    stop: Callable[[], bool],
+) -> int:
+    """Carry for a run until nothing is left or ``stop`` returns true; return the exit code. The caller ends
+    the process: threads may hang in calls. ``carriers``: how many there may be, to share the memory. Raises
+    ``StowageError`` if a backend or the key cannot be opened."""
+    with database.read() as session:
+        row = session.get(Migration, migration_id)
+    if row is None:
+        return FENCED_OUT
+    spec = from_json(row.spec)
+    tuned = spec.workers == AUTOMATIC
+    ledger = CarrierLedger(database.work, row.id, carrier=number, fence=fence, files=catalogued_files(row))
+    ledger.join(fence)
+    ends = MigrationEnds(database, backends, row, stop)
+    source, destination = ends.open()
+    memory = memory_share(carriers)
+    # Other processes copy too.
+    MEMORY.limit_to(memory)
+    spent = Spent()
+    transfer = Transfer(Provenance(source, destination, spec, ledger.token()), row.source, spent)
+    carrier = Carrier(ledger, transfer, spent, memory=memory, tuned=tuned, stop=stop, clock=time.time)
+    try:
+        ended = carrier.run()
+    except FencedOut:
+        log.warning("Carrier %d of migration %d stops: its rows were given to others", number, migration_id)
+        return FENCED_OUT
+    if ended:
+        ends.release()
+    backends.requests.store()
+    return 0

@@ -26,6 +26,7 @@ from dashboard.migration.retry_policy import (
     FailureTracker,
     Lookahead,
     RunAborted,
+    Tail,
     attempts_for,
     delay,
 )
@@ -43,7 +44,6 @@ SETTLE_SECONDS = 0.25
 MAX_WAITING_RETRIES = 2000
 """Objects that may wait for a retry before no more are claimed."""
 CHANGED_ATTEMPTS, MAX_FAILED_KEYS = 3, 10_000
-TAIL_OBJECTS = 20
 SAMPLE_SECONDS = 0.1
 """Between two looks at how fast it is, to find out how many objects at once are best."""
 
@@ -76,6 +76,7 @@ class Execution:
         self._cpu = cpu
         self._copied_objects = self._copied_bytes = 0
         self._failures = FailureTracker()
+        self._tail = Tail(ledger.counters)
         self._ahead = Lookahead(workers)
         self._change_workers(self._tuner.limit if self._tuner else workers)
         self._small: deque[Task] = deque()
@@ -158,6 +159,8 @@ class Execution:
         if self._abort_reason:
             raise RunAborted(self._abort_reason)
         now = time.monotonic()
+        if self._failures.outage:
+            self._tail.look(now, len(self._settled) + len(self._unconfirmed_failures))
         self._concurrency.on_tick(now)
         self._ahead.on_tick(now)
         self._enqueue_due(now)
@@ -223,7 +226,7 @@ class Execution:
             self._concurrency.on_throttled(now)
         elif self._tuner and result.kind in UNREACHABLE:
             self._tuner.on_unreachable(now)
-        gave_up = self._failures.attempt_failed(result.kind, now) and not self._is_tail()
+        gave_up = self._failures.attempt_failed(result.kind, now) and self.outage
         if not self.outage:
             task.attempts += 1
         if len(self.failed_keys) < MAX_FAILED_KEYS:
@@ -254,16 +257,7 @@ class Execution:
     @property
     def outage(self) -> bool:
         """Whether the backends do not respond at the moment."""
-        return self._failures.outage and not self._is_tail()
-
-    def _is_tail(self) -> bool:
-        """Whether only a few objects remain and others succeeded: then these objects fail, not the network,
-        and the run must not wait for them forever."""
-        return (
-            self._drained
-            and self._failures.any_success
-            and self._queued() + len(self._in_flight) < TAIL_OBJECTS
-        )
+        return self._failures.outage and not (self._failures.any_success and self._tail.reached)
 
     def _record_failure(self, task: Task, result: Failed) -> None:
         reason = CHANGED if result.kind is Kind.CHANGED else result.reason

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from dashboard.errors import Kind
 from dashboard.migration.ledger import Reason
+from dashboard.migration.types import Counters
 
 ATTEMPTS = 5
 """How often one object is tried in a run."""
@@ -28,6 +30,10 @@ OUTAGE_FAILURES = 10
 attempts are not counted."""
 MAX_OUTAGE_SECONDS = 60.0
 """How long an outage may last before the run is aborted."""
+TAIL_OBJECTS = 20
+"""If fewer are left, and others were copied, these objects fail and not the network."""
+LOOK_SECONDS = 0.1
+"""Between two looks at how many are left."""
 
 FATAL = frozenset({Kind.BAD_CREDENTIALS, Kind.FULL, Kind.SEALED})
 """Errors that every other object would meet too."""
@@ -185,3 +191,25 @@ class FailureTracker:
         if self._folder:
             return not self._any_success and self._streak >= ABORT_AFTER_FAILURES
         return self._streak >= (ABORT_AFTER_FAILURES if self._any_success else ABORT_AFTER_FIRST_FAILURES)
+
+
+class Tail:
+    """Finds out whether only a few objects of the whole migration are left, in all carriers. It must not
+    wait forever for those: see ``TAIL_OBJECTS``. ``counters`` returns the ledger's totals."""
+
+    def __init__(self, counters: Callable[[], Counters]) -> None:
+        self._counters = counters
+        self._due = 0.0
+        self._reached = False
+
+    @property
+    def reached(self) -> bool:
+        """Whether the last look found few."""
+        return self._reached
+
+    def look(self, now: float, uncounted: int) -> None:
+        """Look, if the last time was long ago. ``uncounted``: results that the ledger does not have yet."""
+        if now >= self._due and not self._reached:
+            self._due = now + LOOK_SECONDS
+            found = self._counters()
+            self._reached = found.listing_final and found.found - found.done - uncounted < TAIL_OBJECTS

@@ -10,7 +10,14 @@ from dashboard.errors import Kind
 from dashboard.migration import retry_policy
 from dashboard.migration.destination_names import alternative_names
 from dashboard.migration.live import Meter
-from dashboard.migration.retry_policy import MAX_AHEAD, ConcurrencyLimit, FailureTracker, Lookahead, delay
+from dashboard.migration.retry_policy import (
+    MAX_AHEAD,
+    ConcurrencyLimit,
+    FailureTracker,
+    Lookahead,
+    Tail,
+    delay,
+)
 from dashboard.migration.types import Counters, InFlight
 
 
@@ -93,6 +100,27 @@ def test_an_outage_is_seen_waited_for_and_in_the_end_not_waited_for() -> None:
     tracker.succeeded()
     assert not tracker.outage
     assert not tracker.attempt_failed(Kind.UNREACHABLE, 100.0)
+
+
+def test_the_tail_is_what_is_left_of_the_whole_migration() -> None:
+    totals = [Counters(found=100, copied=85), Counters(found=100, copied=75, failed=4, listing_final=True)]
+    asked: list[Counters] = []
+
+    def counters() -> Counters:
+        asked.append(totals[min(len(asked), 1)])
+        return asked[-1]
+
+    tail = Tail(counters)
+    tail.look(1.0, 0)
+    assert not tail.reached, "more may be found"
+    tail.look(1.01, 0)
+    assert len(asked) == 1, "each look reads the ledger"
+    tail.look(1.2, 1)
+    assert not tail.reached
+    tail.look(1.4, 2)
+    assert tail.reached
+    tail.look(1.6, 0)
+    assert tail.reached
 
 
 def test_rates_look_back_ten_seconds_and_the_rest_is_a_range() -> None:

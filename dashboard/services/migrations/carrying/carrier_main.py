@@ -1,4 +1,17 @@
-"""A carrier in a process of its own: opens both backends, and carries."""
+"""A carrier in a process of its own: opens both backends, and carries.
+
+:func:`carry` is all that a carrier runs: ``stowage carrier``, the command of the embedded processes, calls
+it, and so does a worker on another machine. It needs the databases, the key and four values, which fit in a
+message: the migration's id, the run's fence (``RunLedger.fence``), the number that the run has registered
+with ``RunLedger.add_carrier`` (once in a run), and how many carriers share the memory. It copies nothing
+before the run assigns it workers, so a message that arrives late or twice does no harm: its number is no
+longer registered, or two that use one number are both fenced out when the second claims a chunk.
+
+The run meets it as a ``Process`` (see ``embedded``): ``poll`` returns its exit code, ``terminate`` makes
+``stop`` return true, which is asked every 50 ms, and ``kill`` returns true only when it is certain that it
+writes nothing any more. What it had claimed is given to others after that, never before. A process that the
+run cannot kill must therefore end by itself once its lease may have expired.
+"""
 
 from __future__ import annotations
 

@@ -307,6 +307,7 @@ class _Job:
             with self._open_destination(info) as writing:
                 if not self.need_md5 and isinstance(writing, ProvesByParts):
                     writing.without_md5()
+                check.share(writing, need_md5=self.need_md5)
                 done = 0
                 for chunk in self._timed_chunks(reading):
                     _check(self.stop)

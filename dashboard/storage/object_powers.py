@@ -6,7 +6,7 @@ raises ``Unsupported`` with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, runtime_checkable
@@ -53,6 +53,41 @@ class Version:
     etag: str | None
     current: bool
     deleted: bool
+
+
+@runtime_checkable
+class TakesChecksum(Protocol):
+    """A :class:`Writing` that need not hash what its caller hashes."""
+
+    def take_checksum(self, checksum: Callable[[], str]) -> None:
+        """Compute no checksum: the receipt has this one of the complete content, an MD5 or the ETag of its
+        parts. Called before the first write; ``checksum`` is called by ``commit``."""
+        ...
+
+
+@runtime_checkable
+class HashesParts(Protocol):
+    """A :class:`Writing` that sends parts of equal size with their MD5s."""
+
+    @property
+    def part_bytes(self) -> int:
+        """Bytes of each part but the last; 0 if the content is sent in one request."""
+        ...
+
+    def finish_parts(self) -> str:
+        """Send what is left, and return the MD5 of the parts' MD5s as S3 writes it in ETags. Nothing is
+        visible before ``commit``; nothing is written in between."""
+        ...
+
+
+@runtime_checkable
+class PassesBytes(Protocol):
+    """A :class:`Writing` around another one, which gets the same bytes."""
+
+    @property
+    def passed_to(self) -> Writing:
+        """The other one."""
+        ...
 
 
 @runtime_checkable

@@ -13,8 +13,16 @@ import re
 from collections.abc import Iterable
 from itertools import repeat
 
-from dashboard.storage.driver import Connects, CopiesWithin, Driver, Reading, ServesFolders, TellsParts
-from dashboard.storage.object_powers import CopiesListed
+from dashboard.storage.driver import (
+    Connects,
+    CopiesWithin,
+    Driver,
+    Reading,
+    ServesFolders,
+    TellsParts,
+    Writing,
+)
+from dashboard.storage.object_powers import CopiesListed, HashesParts, PassesBytes, TakesChecksum
 from dashboard.storage.types import Entry
 from dashboard.storage.wrapping import Wrapper, unwrap_transparent
 
@@ -85,11 +93,29 @@ class ReadCheck:
         self._reading = reading
         self._parts = parts
         self._composites: list[CompositeEtag] = []
+        self._part_bytes = 0
+        self._writing: HashesParts | None = None
         if self.expected or not required or has_integrity_protection(source):
             return
-        self._composites = [CompositeEtag(parts)] if parts else _composites(reading)
+        sizes = [] if parts else _sizes_of_parts(reading)
+        self._composites = (
+            [CompositeEtag(parts)] if parts else [CompositeEtag(repeat(size)) for size in sizes]
+        )
+        self._part_bytes = sizes[0] if len(sizes) == 1 else 0
         if not self._composites:
             raise UnprovenRead
+
+    def share(self, writing: Writing, *, need_md5: bool) -> None:
+        """Hash once what is written to ``writing``, too, if one checksum serves both. ``need_md5``: the
+        receipt must have the MD5 of the content. Called before the first byte."""
+        while isinstance(writing, PassesBytes):
+            writing = writing.passed_to
+        if isinstance(writing, HashesParts) and self._part_bytes and writing.part_bytes == self._part_bytes:
+            self._writing, self._composites = writing, []
+        elif isinstance(writing, TakesChecksum) and (
+            self._md5 is not None or (self._composites and not need_md5)
+        ):
+            writing.take_checksum(self._checksum)
 
     @property
     def md5(self) -> str:
@@ -108,11 +134,17 @@ class ReadCheck:
         show it: they may be of unequal sizes, or damaged."""
         if self._md5 is not None:
             return self._md5.hexdigest() == self.expected
-        if not self._composites or self._reading.info.etag in {each.etag() for each in self._composites}:
+        found = {each.etag() for each in self._composites}
+        if self._writing is not None:
+            found = {self._writing.finish_parts()}
+        if not found or self._reading.info.etag in found:
             return True
         if self._parts:
             return False
         raise UnprovenRead(_all_parts(self._reading))
+
+    def _checksum(self) -> str:
+        return self.md5 or self._reading.info.etag or ""
 
 
 def _part_count(etag: str | None) -> int:
@@ -121,13 +153,10 @@ def _part_count(etag: str | None) -> int:
     return int(match["parts"] or 0) if match else 0
 
 
-def _composites(reading: Reading) -> list[CompositeEtag]:
+def _sizes_of_parts(reading: Reading) -> list[int]:
     count = _part_count(reading.info.etag)
     reported = reading.part_size(1) if count and isinstance(reading, TellsParts) else None
-    return [
-        CompositeEtag(repeat(size))
-        for size in ([reported] if reported else part_sizes(reading.info.size, count))
-    ]
+    return [reported] if reported else part_sizes(reading.info.size, count)
 
 
 def _all_parts(reading: Reading) -> tuple[int, ...]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,27 +13,34 @@ import pytest
 
 from dashboard.storage import copying
 from dashboard.storage.checks.wrappers import ENCRYPTION_KEY, new_encryption_key
-from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
-from dashboard.storage.driver import Driver, Reading
+from dashboard.storage.copying import Interrupted, read_back, same_content
+from dashboard.storage.driver import Reading
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.drivers.s3.objects import S3Reading
 from dashboard.storage.errors import Changed, Damaged, Exists, NotFound, StorageError
 from dashboard.storage.proving import has_integrity_protection
 from dashboard.storage.registry import build, check_options
-from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret
+from dashboard.storage.types import Entry, ObjectInfo, Secret
 from dashboard.storage.wrappers.encrypted.driver import Encrypted
 from dashboard.storage.wrappers.read_only import ReadOnly
 from dashboard.storage.wrapping import CONNECTION_POWERS, Wrapper
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
-from tests.storage.objects import content_of
+from tests.storage.copies import (
+    HELD,
+    LARGE,
+    MIB,
+    MIDDLE,
+    SMALL,
+    Make,
+    OnAnotherServer,
+    content,
+    copy,
+    fill,
+    in_parts,
+)
 
-MIB = 1024 * 1024
-SMALL = content_of(5000)
-MIDDLE = content_of(2 * MIB)
-LARGE = content_of(20 * MIB + 3)
-HELD = Attributes(content_type="a/b", metadata={"x": "y"})
 SIZES = pytest.mark.parametrize(
     "data", [b"", SMALL, MIDDLE, LARGE], ids=["empty", "small", "middle", "large"]
 )
@@ -42,86 +48,6 @@ SIZES = pytest.mark.parametrize(
 
 def md5(data: bytes) -> str:
     return hashlib.md5(data).hexdigest()
-
-
-Make = Callable[..., S3Driver]
-
-
-@pytest.fixture
-def make(seaweedfs: SeaweedFS) -> Iterator[Make]:
-    """Builds S3 drivers, each on a prefix of its own unless told otherwise."""
-    made: list[S3Driver] = []
-    bucket = seaweedfs.new_bucket("copying")
-
-    def build(endpoint: str = seaweedfs.endpoint, prefix: str = "") -> S3Driver:
-        options = {
-            "endpoint": endpoint,
-            "bucket": bucket,
-            "prefix": prefix or f"{len(made)}/",
-            "access_key_id": seaweedfs.admin.access_key,
-        }
-        made.append(S3Driver.from_options(options, {"secret_access_key": Secret(seaweedfs.admin.secret_key)}))
-        return made[-1]
-
-    yield build
-    for driver in made:
-        driver.close()
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Iterator[LocalDriver]:
-    (tmp_path / "root").mkdir()
-    driver = LocalDriver.from_options({"root": str(tmp_path / "root")}, {})
-    yield driver
-    driver.close()
-
-
-def fill(driver: Driver, key: str, data: bytes) -> Entry:
-    """Write an object and return it as listed."""
-    with driver.write(key, size=len(data), attributes=HELD) as writing:
-        writing.write(data)
-        writing.commit()
-    return next(iter(driver.list(key)))
-
-
-def copy(
-    source: Driver,
-    destination: Driver,
-    entry: Entry,
-    *,
-    to: str = "",
-    create_only: bool = True,
-    stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[int], None] = lambda done: None,
-    need_md5: bool = True,
-    prove_read: bool = True,
-) -> Copied:
-    return copy_object(
-        source,
-        destination,
-        entry,
-        to=to or entry.key,
-        create_only=create_only,
-        progress=progress,
-        stop=stop,
-        need_md5=need_md5,
-        prove_read=prove_read,
-    )
-
-
-def content(driver: Driver, key: str) -> bytes:
-    with driver.read(key) as reading:
-        return b"".join(reading.chunks())
-
-
-class OnAnotherServer:
-    """A driver that shares no server with any other: what it wraps never copies by itself."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._driver, name)
 
 
 class Unvouched(Wrapper):
@@ -243,22 +169,6 @@ def test_bits_that_flip_on_the_way_here_are_noticed_before_anything_is_written(
     with pytest.raises(Damaged):
         copy(OnAnotherServer(source), destination, entry)  # type: ignore[arg-type]
     assert list(destination.list()) == []
-
-
-def in_parts(seaweedfs: SeaweedFS, place: S3Driver, key: str, data: bytes, *sizes: int) -> Entry:
-    """Upload in parts of these sizes, the last of which is used again and again."""
-    s3, where = seaweedfs.client(), {"Bucket": place._config.bucket, "Key": f"{place._config.prefix}{key}"}
-    where["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
-    parts: list[dict[str, object]] = []
-    at = 0
-    while at < len(data):
-        size = sizes[min(len(parts), len(sizes) - 1)]
-        number = len(parts) + 1
-        sent = s3.upload_part(**where, PartNumber=number, Body=data[at : at + size])  # type: ignore[arg-type]
-        parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-        at += size
-    s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})  # type: ignore[arg-type]
-    return next(iter(place.list(key)))
 
 
 PARTS = pytest.mark.parametrize(

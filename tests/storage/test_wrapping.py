@@ -33,7 +33,14 @@ from dashboard.storage.wrappers.fallback.hiding_waiting import HidingWaiting
 from dashboard.storage.wrappers.fallback.including_waiting import IncludingWaiting
 from dashboard.storage.wrapping import Wrapper, unwrap_transparent
 
-OF_ONE_OPEN = {object_powers.HasFile, ProvesByParts, TellsParts}
+OF_ONE_OPEN = {
+    object_powers.HasFile,
+    object_powers.HashesParts,
+    object_powers.PassesBytes,
+    object_powers.TakesChecksum,
+    ProvesByParts,
+    TellsParts,
+}
 POWERS = {
     each
     for module in (protocols, object_powers, place_powers)

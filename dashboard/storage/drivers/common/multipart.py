@@ -193,10 +193,7 @@ class MultipartWriting(ABC, Generic[T]):
             return request.put(
                 self._key, whole, attributes=request.attributes, create_only=request.create_only
             )
-        if not self.completes_with_last:
-            self._submit()
-        while self._in_flight:
-            self._await_oldest()
+        self._send_rest()
         self._complete_upload(memoryview(self._buffer)[: self._used])
         self._created = False
         return self._receipt()
@@ -218,6 +215,12 @@ class MultipartWriting(ABC, Generic[T]):
         if self._created:
             self._created = False
             self._abort_upload()
+
+    def _send_rest(self) -> None:
+        if self._used and not self.completes_with_last:
+            self._submit()
+        while self._in_flight:
+            self._await_oldest()
 
     def _submit(self) -> None:
         if not self._created:

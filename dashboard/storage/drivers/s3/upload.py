@@ -230,6 +230,16 @@ class S3Writing(ProvenByParts[Part]):
     def _abort_upload(self) -> None:
         self._target.uploads.abort(self._target.context, self._target.full_key, self._upload_id)
 
+    @property
+    def part_bytes(self) -> int:
+        """See ``HashesParts``."""
+        return self._part_bytes if (self._request.size or 0) > self._part_bytes else 0
+
+    def finish_parts(self) -> str:
+        """See ``HashesParts``."""
+        self._send_rest()
+        return self._expected()
+
     def _expected(self) -> str:
         return composite_checksum(part.digest for part in self._parts)
 

@@ -20,7 +20,7 @@ from dashboard.storage.object_powers import (
 )
 from dashboard.storage.types import Attributes, Entry, Written
 from dashboard.storage.wrappers.common.content_view import without_md5
-from dashboard.storage.wrappers.common.streams import WrappedWriting
+from dashboard.storage.wrappers.common.streams import PassingWriting
 from dashboard.storage.wrapping import Wrapper, unwrap_transparent
 
 
@@ -57,7 +57,7 @@ class ObservesChanges(Wrapper):
             self.inner.delete(key)
 
 
-class _ObservedWriting(WrappedWriting):
+class _ObservedWriting(PassingWriting):
     """An open write whose commit is the change."""
 
     def __init__(self, inner: Writing, changing: Callable[[], AbstractContextManager[object]]) -> None:

@@ -59,3 +59,12 @@ class WrappedWriting:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._inner.__exit__(kind, error, trace)
+
+
+class PassingWriting(WrappedWriting):
+    """An open write around another one that gets the same bytes. See ``PassesBytes``."""
+
+    @property
+    def passed_to(self) -> Writing:
+        """The other one."""
+        return self._inner

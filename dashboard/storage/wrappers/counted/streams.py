@@ -10,7 +10,7 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import HasFile
 from dashboard.storage.types import Written
 from dashboard.storage.wrappers.common.content_view import without_md5
-from dashboard.storage.wrappers.common.streams import WrappedReading, WrappedWriting
+from dashboard.storage.wrappers.common.streams import PassingWriting, WrappedReading
 from dashboard.storage.wrappers.counted.request_counter import RequestClass, RequestCounter
 
 
@@ -77,7 +77,7 @@ def reading_class(kind: type) -> type[MeasuredReading]:
     return _File if hasattr(kind, "fileno") and hasattr(kind, "check_unchanged") else MeasuredReading
 
 
-class CountedWriting(WrappedWriting):
+class CountedWriting(PassingWriting):
     """An open write that is counted when it is committed."""
 
     def __init__(

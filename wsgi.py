@@ -3,7 +3,8 @@
 Run jobs beside it with ``stowage runner``; ``stowage run`` starts both by itself.
 """
 
-from dashboard.app import create_app, keep_from_collector
+from dashboard.app import create_app, join_consoles, keep_from_collector
 
 app = create_app()
+join_consoles(app)
 keep_from_collector()

@@ -119,6 +119,18 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
     return app
 
 
+def join_consoles(app: Flask, address: str = "") -> None:
+    """Say to other consoles on the same database server that this one serves at ``address``, until its
+    services are closed. Does nothing for databases in files.
+
+    Raises ``CONFLICT`` if it cannot be one of them: see docs/scale-out.md.
+    """
+    from dashboard.web.context import EXTENSION
+
+    services: Services = app.extensions[EXTENSION]
+    services.presence.start(address)
+
+
 def _folder(name: str) -> Path:
     """A wheel carries the folder inside the package, a checkout beside it."""
     inside = PACKAGE / name

@@ -63,10 +63,12 @@ def run_web(arguments: Sequence[str]) -> None:
     # At once, because the port stays in use until this process has exited.
     when_parent_dies(lambda: os._exit(1))
     # The parent, which imports this module too, needs neither web framework nor database.
-    from dashboard.app import create_app, keep_from_collector
+    from dashboard.app import create_app, join_consoles, keep_from_collector
 
     try:
         app = create_app(settings)
+        host, port = sockets[0].getsockname()[:2]
+        join_consoles(app, f"{host}:{port}")
     except StowageError as error:
         if not greet:
             raise

@@ -105,6 +105,11 @@ class RunnerLoop:
         """Check for jobs, and for ``stop``, now instead of at the next poll."""
         self._wake.set()
 
+    def restart(self) -> None:
+        """End as after ``stop``, and ask for a new process."""
+        self._restart.set()
+        self._wake.set()
+
     def idle(self) -> bool:
         """Return whether no job is running."""
         with self._lock:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from dashboard.errors import Kind, StowageError
-from dashboard.services.engines import is_busy, open_engines, prepare, reader, writer
+from dashboard.services.engines import is_busy, is_postgresql, open_engines, prepare, reader, writer
 from dashboard.services.postgresql.server_errors import server_error
 from dashboard.services.upgrade import bring_up_to_date
 from dashboard.settings import Settings
@@ -70,6 +70,9 @@ class Database:
         self._work_reader = reader(work)
         self._main_writer = writer(main)
         self._work_writer = writer(work)
+        self.on_server = is_postgresql(main)
+        """Whether other machines may have it open too."""
+        self._row_writer = main if self.on_server else self._main_writer
         self._together = threading.local()
 
     @contextmanager
@@ -113,6 +116,13 @@ class Database:
             # Sessions begin lazily; files that the lock protects may be read before the first statement.
             session.connection()
             yield session
+
+    @contextmanager
+    def write_one_row(self) -> Iterator[Connection]:
+        """One transaction on the main database for statements about rows that nothing else depends on. On a
+        server it does not wait for other writers."""
+        with translated_errors(), self._row_writer.begin() as connection:
+            yield connection
 
     @contextmanager
     def work_read(self) -> Iterator[Connection]:

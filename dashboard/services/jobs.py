@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -194,6 +195,23 @@ class Jobs:
         with self._database.write() as session:
             result = session.execute(
                 update(JobRow).where(JobRow.state == JobState.RUNNING).values(lease_until=0.0)
+            )
+        assert isinstance(result, CursorResult)
+        return result.rowcount
+
+    def expire_of(self, is_dead: Callable[[str], bool]) -> int:
+        """Expire the leases of owners that are certainly dead; return how many."""
+        valid = (JobRow.state == JobState.RUNNING, JobRow.lease_until >= time.time())
+        with self._database.read() as session:
+            owners = session.scalars(select(JobRow.owner).where(*valid).distinct()).all()
+        dead = [owner for owner in owners if is_dead(owner)]
+        if not dead:
+            return 0
+        with self._database.write() as session:
+            result = session.execute(
+                update(JobRow)
+                .where(JobRow.state == JobState.RUNNING, JobRow.owner.in_(dead))
+                .values(lease_until=0.0)
             )
         assert isinstance(result, CursorResult)
         return result.rowcount

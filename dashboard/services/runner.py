@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from dashboard.errors import StowageError
-from dashboard.jobs.lock import LOCK_FILE, RunnerLock
 from dashboard.jobs.loop import RunnerLoop
+from dashboard.jobs.process_identity import this_process
 from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobResult
 from dashboard.migration.types import Progress, State
+from dashboard.services.consoles.runner_locks import HoldsRunnerLock, runner_lock
 from dashboard.services.database import Database
 from dashboard.services.environment.live_settings import LiveSettings
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from dashboard.services.upkeep.upkeep import Upkeep
     from dashboard.services.usage.usage_services import UsageServices
 
+log = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RETRY_SECONDS = 0.2
-"""Seconds between two attempts to become the runner."""
 BEAT_SECONDS = 5.0
 """Seconds between two signs of life."""
 POLL_SECONDS = 0.25
@@ -102,21 +102,19 @@ class Runner:
         self._database = database
         self._work = work
         self._beat_at = -BEAT_SECONDS
-        self._lock_path = live.started.instance / LOCK_FILE
+        self._watched = self._new_lock()
         self._loop: RunnerLoop | None = None
 
     def heartbeat(self) -> float | None:
         """When a runner last gave a sign of life, in seconds since the epoch; None if there never was one."""
-        try:
-            found = self._lock_path.stat()
-        except OSError:
-            return None
-        # Looking whether there is a runner makes the file; only a runner writes its number into it.
-        return found.st_mtime if found.st_size else None
+        return self._watched.heartbeat()
 
     def is_alive(self) -> bool:
         """Whether some process is the runner now."""
-        return RunnerLock(self._lock_path).held()
+        return self._watched.held()
+
+    def _new_lock(self) -> HoldsRunnerLock:
+        return runner_lock(self._live.started.instance, self._database)
 
     def run_forever(
         self,
@@ -130,12 +128,12 @@ class Runner:
         a few seconds only ``urgent`` jobs are started, if any kind is.
         ``RESTART_CODE`` requests a new process. Threads may still be blocked: exit the process.
         """
-        lock = RunnerLock(self._lock_path)
+        lock = self._new_lock()
         while not lock.acquire():
-            if stop.wait(RETRY_SECONDS):
+            if stop.wait(lock.retry_seconds):
                 return 0
         try:
-            return self._run_loop(stop, ended, urgent)
+            return self._run_loop(lock, stop, ended, urgent)
         finally:
             lock.release()
 
@@ -202,27 +200,35 @@ class Runner:
         return progress
 
     def _run_loop(
-        self, stop: threading.Event, ended: Callable[[Job], None], urgent: frozenset[JobKind]
+        self,
+        lock: HoldsRunnerLock,
+        stop: threading.Event,
+        ended: Callable[[Job], None],
+        urgent: frozenset[JobKind],
     ) -> int:
-        # Owners of older leases are dead: this process has the lock.
-        self._work.jobs.expire_all()
+        lock.expire(self._work.jobs)
         self._live.publish(self._database)
-        owner = f"{socket.gethostname()}:{os.getpid()}"
         self._loop = RunnerLoop(
             self._work.jobs,
             self._handlers(),
-            owner=owner[-64:],
-            ready=self._is_unsealed,
+            owner=this_process(),
+            ready=lambda: self._is_ready(lock),
             ended=ended,
             urgent=urgent,
         )
         return self._loop.run(stop)
 
-    def _is_unsealed(self) -> bool:
+    def _is_ready(self, lock: HoldsRunnerLock) -> bool:
         # The loop asks this several times a second.
+        if not lock.keep():
+            if lock.taken and self._loop is not None:
+                log.warning("Another process has become the runner; this one ends its jobs.")
+                self._loop.restart()
+            return False
         if time.monotonic() - self._beat_at >= BEAT_SECONDS:
             self._beat_at = time.monotonic()
-            os.utime(self._lock_path)
+            lock.beat()
+            lock.expire(self._work.jobs)
         if self._live.poll():
             self._live.publish(self._database)
         return not self._work.keys.state().sealed

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dashboard.services.backends.bucket_settings import BucketSettings
     from dashboard.services.backends.probes import Probes
     from dashboard.services.backups.backups import Backups
+    from dashboard.services.consoles.presence import Presence
     from dashboard.services.environment.editor import EnvironmentEditor
     from dashboard.services.fallback.write_back import WriteBack
     from dashboard.services.migrations.job_handler import MigrationHandler
@@ -162,6 +163,18 @@ class Services(FilesServices):
         return Workers(self.database)
 
     @lazy
+    def presence(self) -> Presence:
+        from dashboard.services.consoles.presence import Presence
+
+        def each_second() -> None:
+            self.live.poll()
+            self.uploads.connections.give_way()
+
+        return Presence(
+            self.live.started.instance, self.database, settings=self.live.report, each_second=each_second
+        )
+
+    @lazy
     def runner(self) -> Runner:
         from dashboard.services.runner import Runner
 
@@ -183,6 +196,8 @@ class Services(FilesServices):
 
     def close(self) -> None:
         """Free drivers and connections. Idempotent."""
+        if self.is_composed("presence"):
+            self.presence.stop()
         if self.is_composed("uploads"):
             self.pipeline.sandbox.close()
         if self.is_composed("probes"):

@@ -14,8 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dashboard.jobs.lock import RunnerLock
-from dashboard.services.runner import LOCK_FILE
+from dashboard.jobs.lock import LOCK_FILE, RunnerLock
 from tests.servers.processes import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -57,7 +56,7 @@ class ConsoleProcess:
     @property
     def setup_code(self) -> str:
         """The code it printed last; it comes a line after the address."""
-        wait_until(lambda: bool(self._codes()), seconds=60, what="a setup code")
+        wait_until(lambda: bool(self._codes()), seconds=20, what="a setup code")
         return self._codes()[-1]
 
     def command(self, *arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
@@ -161,6 +160,6 @@ def kill_9(pid: int) -> None:
     """Kill a runner and wait until it is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 10
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.002)

@@ -33,7 +33,7 @@ def redis_server(folder: Path) -> Iterator[str]:
             server.check()
             return _answers(port)
 
-        wait_until(ready, seconds=60, what="Redis")
+        wait_until(ready, seconds=10, what="Redis")
         yield f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
     finally:
         server.stop()

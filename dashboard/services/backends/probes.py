@@ -1,6 +1,7 @@
 """Connection tests: started and polled by a page, or run by a command.
 
-They exist in this process's memory only: a draft's secret is never stored before it is saved.
+They exist in this process's memory, and what was found so far for other consoles on the same server in its
+database: a draft's secret is never stored before it is saved.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import secrets
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.audit import AuditLog
@@ -20,6 +22,7 @@ from dashboard.services.backends.backends import Backends, Draft
 from dashboard.services.backends.name_rules_store import NameRulesStore
 from dashboard.services.backends.probe_objects import ProbeObjects
 from dashboard.services.backends.status import Badge, StatusBoard
+from dashboard.services.consoles.followed_tests import FollowedTests
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.driver import CreatesBuckets, Driver, RefusesWrites
@@ -77,6 +80,7 @@ class Probes:
         self._test_objects = ProbeObjects(database)
         self._lock = threading.Lock()
         self._runs: dict[str, _RunningProbe] = {}
+        self._followed = FollowedTests(database, "probe", KEEP_SECONDS)
         self._closing = threading.Event()
 
     def start(self, actor: Actor, target: Draft | str) -> str:
@@ -90,8 +94,10 @@ class Probes:
         except StowageError:
             resolved.close()
             raise
+        self._followed.keep(probe_id, actor.name, asdict(running.run))
         # A daemon, so that stopping the console never waits for a server that does not respond.
-        threading.Thread(target=self._work, args=(resolved, running), name="probe-run", daemon=True).start()
+        arguments = (probe_id, resolved, running)
+        threading.Thread(target=self._work, args=arguments, name="probe-run", daemon=True).start()
         return probe_id
 
     def get(self, actor: Actor, probe_id: str) -> ProbeRun:
@@ -101,6 +107,8 @@ class Probes:
             running = self._runs.get(probe_id)
             if running is not None and running.actor == actor.name:
                 return running.run
+        if (kept := self._followed.find(probe_id, actor.name)) is not None:
+            return _run_of(kept.state)
         raise StowageError(
             Kind.NOT_FOUND,
             "This connection test has expired.",
@@ -173,17 +181,19 @@ class Probes:
         for key in [key for key, running in self._runs.items() if running.begun < oldest]:
             del self._runs[key]
 
-    def _work(self, resolved: _ProbeTarget, running: _RunningProbe) -> None:
+    def _work(self, probe_id: str, resolved: _ProbeTarget, running: _RunningProbe) -> None:
         try:
             for step in self._steps(resolved):
                 with self._lock:
                     running.run = running.run.with_step(step)
+                self._followed.keep(probe_id, running.actor, asdict(running.run))
         except Exception as error:  # noqa: BLE001  # the boundary of a background job
             # Without the message: a vendor's text may hold what was sent.
             frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
             log.error("A connection test broke off with %s at %s", type(error).__name__, ", ".join(frames))
             with self._lock:
                 running.run = _mark_aborted(running.run)
+            self._followed.keep(probe_id, running.actor, asdict(running.run))
 
     def _steps(self, resolved: _ProbeTarget) -> Iterator[Step]:
         run = ProbeRun.of(resolved.driver)
@@ -234,6 +244,10 @@ class Probes:
             listed = states.get("list") == "passed"
             badge = Badge.DOWN if not listed else Badge.READ_ONLY if denied else Badge.DEGRADED
             self._status.record_test(backend_id, badge, first.message, first.remedy)
+
+
+def _run_of(state: Mapping[str, Any]) -> ProbeRun:
+    return ProbeRun(**{**state, "steps": tuple(Step(**step) for step in state["steps"])})
 
 
 def _required_steps(driver: Driver) -> tuple[str, ...]:

@@ -9,17 +9,20 @@ from dashboard.envfile.backups import Backup, Backups
 from dashboard.envfile.env_document import Document
 from dashboard.envfile.store import Change, EnvFile, Snapshot
 from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.jobs.process_identity import this_process
 from dashboard.services.audit import AuditLog
+from dashboard.services.consoles.console_processes import WEB, Processes
 from dashboard.services.database import Database
 from dashboard.services.environment.environment_values import (
     BackupPlan,
     Changes,
+    ConsoleReport,
     EnvironmentState,
     Plan,
     VariableChange,
     VariableState,
 )
-from dashboard.services.environment.live_settings import LiveSettings, runner_report
+from dashboard.services.environment.live_settings import LiveSettings, report_of, runner_report
 from dashboard.services.environment.sealed_drafts import Drafts
 from dashboard.services.environment.variables import KNOWN, Effect, KnownVariable, Where, known
 from dashboard.services.people.accounts import Accounts
@@ -58,7 +61,9 @@ class EnvironmentEditor:
         values = snapshot.document.values
         problem = next(iter(snapshot.document.problems), None)
         runner = runner_report(self._database)
+        consoles = self._other_consoles(snapshot.version)
         pending = {*self._live.pending(), *(runner.pending if runner else ())}
+        pending |= {name for each in consoles for name in each.pending}
         repeated = frozenset(snapshot.document.duplicates)
         return EnvironmentState(
             file=str(self._file.path),
@@ -77,6 +82,7 @@ class EnvironmentEditor:
             problem=f"Line {problem.line} {problem.reason}." if problem else "",
             pending=tuple(name for name in KNOWN if name in pending),
             runner=runner,
+            consoles=consoles,
         )
 
     def plan(self, actor: Actor, changes: Changes, *, guard: Guard | None = None) -> Plan:
@@ -172,6 +178,14 @@ class EnvironmentEditor:
         actor.require(Permission.ENVIRONMENT)
         self._live.reload()
         return self.state(actor)
+
+    def _other_consoles(self, version: str) -> tuple[ConsoleReport, ...]:
+        others = [each for each in Processes(self._database).list() if each.role == WEB and not each.late]
+        return tuple(
+            ConsoleReport(each.name, read.version != version, read.pending, read.error)
+            for each in others
+            if each.id != this_process() and (read := report_of(each.settings)) is not None
+        )
 
     def _write(self, actor: Actor, change: Change, document: Document, plan: Plan, before: str) -> None:
         backup = self._backups.add(change, by=actor.name, before=before)

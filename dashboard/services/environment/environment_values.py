@@ -52,11 +52,23 @@ class EnvironmentState:
     problem: str
     pending: tuple[str, ...]
     runner: RunnerReport | None
+    consoles: tuple[ConsoleReport, ...] = ()
 
     @property
     def runner_is_behind(self) -> bool:
         """Whether the runner has not read the file as it is now."""
         return self.runner is not None and self.runner.version != self.version
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleReport:
+    """What another console on the same database has read of the file. ``behind``: not as it is now.
+    ``pending``: variables that wait for its restart; ``error``: why it did not read the file again."""
+
+    name: str
+    behind: bool
+    pending: tuple[str, ...]
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,8 @@ RUNNER = "environment.runner"
 
 @dataclass(frozen=True, slots=True)
 class RunnerReport:
-    """What the runner has read: the version of the file, and the variables that wait for its restart."""
+    """What the runner, or another process, has read: the version of the file, and the variables that wait for
+    its restart."""
 
     version: str
     pending: tuple[str, ...]
@@ -99,11 +100,17 @@ class LiveSettings:
 
         return tuple(name for name in AT_START if before.get(name) != now.get(name))
 
+    def report(self) -> dict[str, object]:
+        """What this process has read: the fields of a :class:`RunnerReport`."""
+        return {
+            "version": self.environment.version,
+            "pending": list(self.pending()),
+            "error": self.error,
+        }
+
     def publish(self, database: Database) -> None:
         """Say in the database what the runner, whose process this is, has read."""
-        text = json.dumps(
-            {"version": self.environment.version, "pending": self.pending(), "error": self.error}
-        )
+        text = json.dumps(self.report())
         try:
             with database.write() as session:
                 session.merge(Setting(key=RUNNER, value=text))
@@ -129,7 +136,11 @@ def runner_report(database: Database) -> RunnerReport | None:
     with database.read() as session:
         row = session.get(Setting, RUNNER)
         text = row.value if row else None
-    if not text:
+    return report_of(json.loads(text)) if text else None
+
+
+def report_of(fields: Mapping[str, Any]) -> RunnerReport | None:
+    """What :meth:`LiveSettings.report` returned in some process; None for nothing."""
+    if not fields:
         return None
-    found = json.loads(text)
-    return RunnerReport(found["version"], tuple(found["pending"]), found["error"])
+    return RunnerReport(fields["version"], tuple(fields["pending"]), fields["error"])

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -33,9 +32,10 @@ from dashboard.services.files.receiving.new_uploads import (
     too_many_error,
 )
 from dashboard.services.files.receiving.processing import Processing
-from dashboard.services.files.receiving.quarantine import Quarantine, locked_error, lost_error
+from dashboard.services.files.receiving.quarantine import Quarantine, lost_error
 from dashboard.services.files.receiving.receiver import Receiver, beyond_size_error
 from dashboard.services.files.receiving.storing import taken_error
+from dashboard.services.files.receiving.upload_connections import UploadConnections
 from dashboard.services.files.receiving.upload_handler import UploadHandler
 from dashboard.services.files.receiving.upload_names import clean_folder, clean_name, join_key
 from dashboard.services.files.receiving.upload_rows import KEEP_SECONDS, UploadInfo, UploadState
@@ -66,8 +66,7 @@ class Uploads:
         self._quarantine = quarantine
         self._limits = limits
         self._processing = processing
-        self._receivers: dict[str, Receiver] = {}
-        self._lock = threading.Lock()
+        self.connections = UploadConnections(quarantine, shared=database.on_server)
 
     @property
     def processing(self) -> Processing:
@@ -162,7 +161,7 @@ class Uploads:
             return upload, upload.received
         if upload.method == DIRECT:
             raise other_method_error(upload)
-        self._take_over(upload_id)
+        self.connections.take_over(upload_id)
         upload = self.get(actor, upload_id)
         if upload.checksums or upload.state is not UploadState.RECEIVING:
             return upload, upload.received
@@ -192,8 +191,8 @@ class Uploads:
             raise other_method_error(upload)
         if upload.size is not None and length is not None and offset + length > upload.size:
             raise beyond_size_error(upload.size)
-        self._take_over(upload_id)
-        with self._lock:
+        self.connections.take_over(upload_id)
+        with self.connections.opening():
             appending = self._quarantine.append(upload_id, known=upload.received, exact=upload.checksums)
             try:
                 upload = self.get(actor, upload_id)
@@ -211,9 +210,9 @@ class Uploads:
                 appending,
                 checksum=checksum,
                 record=self._received,
-                closed=lambda: self._forget(receiver),
+                closed=lambda: self.connections.forget(receiver),
             )
-            self._receivers[upload_id] = receiver
+            self.connections.add(receiver)
         return receiver
 
     def receive(
@@ -248,7 +247,7 @@ class Uploads:
                 operation="upload",
                 remedy="Wait until it is done, then delete the file.",
             )
-        self._abandon(upload_id)
+        self.connections.abandon(upload_id)
         if upload.method == DIRECT and not self._withdraw_parts(upload):
             return
         with self._database.work_write() as connection:
@@ -375,21 +374,3 @@ class Uploads:
                 remedy="It may have expired: what is not continued within a day is removed. Begin again.",
             )
         return upload
-
-    def _take_over(self, upload_id: str) -> None:
-        """End a connection over which nothing comes any more: its client has come back over another."""
-        with self._lock:
-            receiver = self._receivers.get(upload_id)
-        if receiver is not None and receiver.is_stale:
-            receiver.abandon()
-        elif receiver is not None:
-            raise locked_error()
-
-    def _abandon(self, upload_id: str) -> None:
-        with self._lock:
-            receiver = self._receivers.get(upload_id)
-        if receiver is not None:
-            receiver.abandon()
-
-    def _forget(self, receiver: Receiver) -> None:
-        self._receivers.pop(receiver.upload.id, None)

@@ -1,6 +1,7 @@
 """Tests of channels: a message that is really sent, step by step, of a draft or of a saved channel.
 
-They exist in this process's memory; of a saved channel the last one is kept.
+They exist in this process's memory, and for other consoles on the same server in its database; of a saved
+channel the last one is kept.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from dashboard.errors import Kind, StowageError
 from dashboard.models.notifications import tests as table
 from dashboard.services.audit import AuditLog
+from dashboard.services.consoles.followed_tests import FollowedTests, KeptTest
 from dashboard.services.database import Database
 from dashboard.services.notifications.attempts import (
     Answer,
@@ -87,6 +89,7 @@ class ChannelTests:
         self._console = console
         self._lock = threading.Lock()
         self._runs: dict[str, _Running] = {}
+        self._followed = FollowedTests(database, "channel", KEEP_SECONDS)
 
     def start(self, actor: Actor, target: ChannelDraft | str) -> str:
         """Test a draft or a saved channel in the background; return the id for :meth:`get`. Raises what
@@ -97,7 +100,8 @@ class ChannelTests:
         running = _Running(actor.name, time.monotonic(), _mark(found.resolved), waiting(attempt.stages()))
         test_id = secrets.token_urlsafe(12)
         self._register(test_id, running)
-        arguments = (running, found, message, attempt)
+        self._follow(test_id, running)
+        arguments = (test_id, running, found, message, attempt)
         # A daemon, so that stopping the console never waits for a server that does not answer.
         threading.Thread(target=self._work, args=arguments, name="channel-test", daemon=True).start()
         return test_id
@@ -117,6 +121,8 @@ class ChannelTests:
             running = self._runs.get(test_id)
             if running is not None and running.actor == actor.name:
                 return running.run
+        if (kept := self._followed.find(test_id, actor.name)) is not None:
+            return _test_of(kept)
         raise StowageError(
             Kind.NOT_FOUND,
             "This test is over and forgotten.",
@@ -128,10 +134,15 @@ class ChannelTests:
         """Keep the finished test of a draft for the channel it was saved as, if nothing changed since."""
         with self._lock:
             running = self._runs.get(test_id)
-        if running is None or running.actor != actor.name or not running.run.finished:
+        kept = self._followed.find(test_id, actor.name) if running is None else None
+        if kept is not None:
+            mark, run = bytes.fromhex(kept.mark), _test_of(kept)
+        elif running is not None and running.actor == actor.name:
+            mark, run = running.mark, running.run
+        else:
             return
-        if running.mark == _mark(self._channels.target(channel.id)):
-            self._keep(channel, actor.name, running.run)
+        if run.finished and mark == _mark(self._channels.target(channel.id)):
+            self._keep(channel, actor.name, run)
 
     def last(self, channel: Channel) -> KeptChannelTest | None:
         """The last test of a saved channel, or None."""
@@ -187,10 +198,15 @@ class ChannelTests:
         for key in [key for key, each in self._runs.items() if each.begun < oldest]:
             del self._runs[key]
 
-    def _work(self, running: _Running, found: _Target, message: ChannelMessage, attempt: Attempt) -> None:
+    def _follow(self, test_id: str, running: _Running) -> None:
+        self._followed.keep(test_id, running.actor, asdict(running.run), running.mark.hex())
+
+    def _work(
+        self, test_id: str, running: _Running, found: _Target, message: ChannelMessage, attempt: Attempt
+    ) -> None:
         try:
             for _ in self._steps(running, found, message, attempt):
-                pass
+                self._follow(test_id, running)
         except Exception as error:  # noqa: BLE001  # the boundary of a background job
             # Without the message, which may hold what was sent.
             frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
@@ -199,6 +215,7 @@ class ChannelTests:
                 if step.state in ("waiting", "running"):
                     text = "Something unexpected went wrong here; the log has the details."
                     running.run = running.run.with_step(replace(step, state="failed", message=text))
+            self._follow(test_id, running)
 
     def _steps(
         self, running: _Running, found: _Target, message: ChannelMessage, attempt: Attempt
@@ -231,6 +248,10 @@ class ChannelTests:
         with self._database.work_write() as connection:
             statement = upsert(table).values(channel_id=channel.id, **values)
             connection.execute(statement.on_conflict_do_update(index_elements=["channel_id"], set_=values))
+
+
+def _test_of(kept: KeptTest) -> ChannelTest:
+    return ChannelTest(tuple(Step(**step) for step in kept.state["steps"]))
 
 
 def _mark(resolved: Resolved) -> bytes:

@@ -19,9 +19,9 @@ from dashboard.models.sharing import ApiToken
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database, clamp_integer
 from dashboard.services.people.accounts import UserInfo, user_info
+from dashboard.services.people.shared_rates import rates
 from dashboard.services.people.sign_in_sessions import find_user
 from dashboard.services.people.throttle import network_of
-from dashboard.services.people.token_buckets import TokenBuckets
 from dashboard.services.permissions import GRANTS, TOKEN_SCOPES, Actor, Permission, Role
 from dashboard.storage.types import Secret
 
@@ -96,12 +96,14 @@ class Tokens:
         self._audit = audit
         self.limit_requests(requests_per_minute)
         # Guesses of 256 bits are hopeless; what is limited is the work that they cause.
-        self._guesses = TokenBuckets(per_second=0.2, burst=20)
+        self._guesses = rates(database, "guesses", per_second=0.2, burst=20)
         self._known: dict[str, str] = {}
 
     def limit_requests(self, per_minute: int) -> None:
         """How many requests one token may send in a minute, from now on."""
-        self._requests = TokenBuckets(per_second=per_minute / 60, burst=max(10.0, per_minute / 6))
+        self._requests = rates(
+            self._database, "requests", per_second=per_minute / 60, burst=max(10.0, per_minute / 6)
+        )
 
     def create(
         self,

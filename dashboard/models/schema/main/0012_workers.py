@@ -1,4 +1,4 @@
-"""Workers on any machine, and what they work on."""
+"""Workers on any machine, and what they work on; what several consoles on one database know of each other."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ down_revision = "0011"
 
 def upgrade() -> None:
     _create_workers()
+    _create_consoles()
 
 
 def _create_workers() -> None:
@@ -63,3 +64,41 @@ def _create_workers() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_worker_tasks_worker_id"), "worker_tasks", ["worker_id"], unique=False)
+
+
+def _create_consoles() -> None:
+    op.create_table(
+        "processes",
+        sa.Column("id", sa.String(length=128), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("address", sa.String(length=255), nullable=False),
+        sa.Column("version", sa.String(length=32), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("seen_at", sa.Double(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("marker", sa.String(length=64), nullable=False),
+        sa.Column("settings", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_processes")),
+    )
+    op.create_index(op.f("ix_processes_seen_at"), "processes", ["seen_at"], unique=False)
+    op.create_table(
+        "rate_buckets",
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("level", sa.Double(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_rate_buckets")),
+    )
+    op.create_index(op.f("ix_rate_buckets_at"), "rate_buckets", ["at"], unique=False)
+    op.create_table(
+        "test_runs",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("actor", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("mark", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_test_runs")),
+    )
+    op.create_index(op.f("ix_test_runs_at"), "test_runs", ["at"], unique=False)

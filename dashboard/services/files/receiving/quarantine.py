@@ -56,12 +56,43 @@ class Quarantine:
         discard the others. Raises ``LOCKED`` while another writer has it, and ``NOT_FOUND``."""
         return Appending(self.path(upload_id), known, exact)
 
+    def is_locked(self, upload_id: str) -> bool:
+        """Whether a writer has it, here or in another process."""
+        try:
+            descriptor = os.open(self.path(upload_id), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def ask_for(self, upload_id: str) -> None:
+        """Ask the process that has it to let it go: its client has come back to this one."""
+        with suppress(OSError):
+            self._asked_path(upload_id).touch(mode=0o600)
+
+    def is_asked_for(self, upload_id: str) -> bool:
+        """Whether another process asked this one to let an upload go."""
+        return self._asked_path(upload_id).exists()
+
     def open(self, upload_id: str) -> BinaryIO:
         """Open a received upload for reading. Raises ``NOT_FOUND``."""
         try:
             return self.path(upload_id).open("rb")
         except FileNotFoundError as error:
             raise lost_error() from error
+
+    def forget_request(self, upload_id: str) -> None:
+        """Undo :meth:`ask_for`. Idempotent."""
+        with suppress(OSError):
+            self._asked_path(upload_id).unlink(missing_ok=True)
+
+    def _asked_path(self, upload_id: str) -> Path:
+        return self.path(upload_id).with_suffix(".asked")
 
     def processed_path(self, upload_id: str) -> Path:
         """Where what is made of an upload is kept, if that is stored instead."""
@@ -80,6 +111,7 @@ class Quarantine:
     def remove(self, upload_id: str) -> None:
         """Remove an upload's bytes. Idempotent."""
         self.processed_path(upload_id).unlink(missing_ok=True)
+        self.forget_request(upload_id)
         self.path(upload_id).unlink(missing_ok=True)
 
     def ids(self) -> Iterator[tuple[str, float]]:

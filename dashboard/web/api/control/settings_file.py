@@ -43,9 +43,21 @@ class EnvironmentSetting:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherConsole:
+    """Another console on the same database. `behind`: it has not read the file as it is now. `pending`: what
+    waits for its restart; `error`: why it did not read the file again."""
+
+    name: str
+    behind: bool
+    pending: tuple[str, ...]
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentSettings:
-    """The settings file and every variable. `pending`: what waits for a restart, of the web server or the
-    runner. `error`: why the file was not read again; the settings of before still count."""
+    """The settings file and every variable. `pending`: what waits for a restart, of a web server or the
+    runner. `error`: why the file was not read again; the settings of before still count. `consoles`: the
+    others on the same database, which is on a server."""
 
     file: str
     exists: bool
@@ -56,6 +68,7 @@ class EnvironmentSettings:
     error: str
     problem: str
     variables: tuple[EnvironmentSetting, ...]
+    consoles: tuple[OtherConsole, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +221,7 @@ def _settings(state: EnvironmentState) -> EnvironmentSettings:
         state.error,
         state.problem,
         tuple(map(_setting, state.variables)),
+        tuple(OtherConsole(each.name, each.behind, each.pending, each.error) for each in state.consoles),
     )
 
 

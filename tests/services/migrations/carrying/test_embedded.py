@@ -237,13 +237,13 @@ def test_in_an_outage_one_carrier_looks_whether_it_is_over(crew: Crew) -> None:
             return
         if down.is_set():
             seen.append(who)
-            # Both need some failures to notice the outage, and those they had begun; then only one goes on.
-            if (len(set(seen)) > 1 and len(set(seen[-100:])) == 1) or time.monotonic() > deadline:
+            # Each needs some failures to notice the outage, and those it had begun; then only one goes on.
+            if (len(seen) > 150 and len(set(seen[-100:])) == 1) or time.monotonic() > deadline:
                 over.set()
             FailingCalls(Kind.UNREACHABLE, "put", lambda key: True)(verb, key)
         if who == "other":
             working.set()
-        elif len(crew.scenario.destination.keys_of("put")) > 50:
+        elif len(crew.scenario.destination.keys_of("put")) > 20:
             working.wait(60)
             down.set()
 
@@ -263,7 +263,7 @@ def test_the_last_objects_may_fail_in_several_carriers_without_being_an_outage(
 
     def own(verb: str, key: str) -> None:
         never(verb, key)
-        if verb == "put" and len(crew.scenario.destination.keys_of("put")) > 50:
+        if verb == "put" and len(crew.scenario.destination.keys_of("put")) > 20:
             crew.wait_for_others()
 
     crew.scenario.destination.hook = own

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from dashboard.migration.carrying.carriers import CarrierReport, Orders
 from dashboard.migration.ledger import FencedOut
 from dashboard.migration.live import Spent
 from dashboard.migration.provenance import Provenance
@@ -45,6 +46,7 @@ class CarrierThread:
         self._lease = lease
         self._stop = threading.Event()
         self.killed = threading.Event()
+        self.reported = threading.Event()
         self._code: int | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -52,7 +54,7 @@ class CarrierThread:
     def _work(self) -> None:
         ledger = _Mortal(self._run.engine, 1, carrier=self.number, fence=self._run.fence, lease=self._lease)
         ledger.join(self._run.fence)
-        ledger.check = self._check
+        ledger.check, ledger.reported = self._check, self.reported
         spent = Spent()
         transfer = Transfer(Provenance(*self._ends, self._spec, ledger.token()), "old disk", spent)
         try:
@@ -84,6 +86,12 @@ class _Mortal(CarrierLedger):
     """Asks before every transaction whether it still lives."""
 
     check: Callable[[], None]
+    reported: threading.Event
+
+    def report(self, found: CarrierReport) -> Orders:
+        orders = super().report(found)
+        self.reported.set()
+        return orders
 
     def _check_lease(self, connection: object) -> None:
         self.check()

@@ -14,7 +14,7 @@ from dashboard.cli import formatting
 from dashboard.cli.invocation import DONE, WITH_ERRORS, Invocation
 from dashboard.cli.output import Output
 from dashboard.errors import StowageError
-from dashboard.migration.types import Outcome, Progress, State
+from dashboard.migration.types import CarrierProgress, Outcome, Progress, State
 from dashboard.services.text import printable
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def totals(progress: Progress) -> list[tuple[str, str]]:
         ("failed", _amount(c.failed, c.failed_bytes)),
         ("deleted", _amount(c.deleted, c.deleted_bytes)),
         ("elapsed", formatting.duration(progress.elapsed)),
+        *(("carried by", _carrier(each)) for each in progress.carriers),
     ]
 
 
@@ -123,11 +124,23 @@ def line(progress: Progress) -> str:
         parts.append(f"{formatting.size(progress.rate_bytes)}/s, {progress.rate_objects:,.0f} objects/s")
     if progress.at_once:
         parts.append(f"{progress.at_once} at once")
+    if len(progress.carriers) > 1:
+        parts.append(f"{len(progress.carriers)} carriers")
     if progress.eta is not None:
         parts.append(f"{formatting.between(*progress.eta)} left")
     if not c.listing_final:
         parts.append("still listing")
     return ", ".join(parts)
+
+
+def _carrier(each: CarrierProgress) -> str:
+    parts = [f"process {each.pid} on {each.machine}"]
+    if each.chunks:
+        more = f" and {len(each.chunks) - 4} more" if len(each.chunks) > 4 else ""
+        parts.append(f"chunk {', '.join(map(str, each.chunks[:4]))}{more}")
+    parts.append(f"since {formatting.date(each.since)}")
+    parts.append(f"{each.rate_objects:,.0f} objects/s, {formatting.size(each.rate_bytes)}/s")
+    return ("" if each.number else "the runner: ") + ", ".join(parts)
 
 
 def _amount(objects: int, size: int, *, always: bool = False) -> str:

@@ -7,7 +7,16 @@ import click
 from dashboard.cli import follow
 from dashboard.cli.arguments import YES, confirm, require_terminal
 from dashboard.cli.invocation import WITH_ERRORS, Command, Invocation, pass_invocation
-from dashboard.migration.types import AUTOMATIC, MAX_WORKERS, OnConflict, Progress, Spec, State, Verify
+from dashboard.migration.types import (
+    AUTOMATIC,
+    MAX_CARRIERS,
+    MAX_WORKERS,
+    OnConflict,
+    Progress,
+    Spec,
+    State,
+    Verify,
+)
 
 DEFAULT = Spec()
 
@@ -40,7 +49,7 @@ DEFAULT = Spec()
 )
 @click.option(
     "--carriers",
-    type=click.IntRange(1, 64),
+    type=click.IntRange(1, MAX_CARRIERS),
     help="Number of processes that copy.  [default: STOWAGE_CARRIERS]",
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would happen; copy nothing.")

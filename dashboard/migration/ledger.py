@@ -13,7 +13,7 @@ from typing import Protocol
 
 from dashboard.errors import Kind, StowageError
 from dashboard.migration.pairing import ListingIndex
-from dashboard.migration.types import Action, Counters, InFlight, ObjectState
+from dashboard.migration.types import Action, CarrierProgress, Counters, InFlight, ObjectState
 from dashboard.storage.driver import SMALL
 from dashboard.storage.types import Entry
 
@@ -202,7 +202,8 @@ class Unswept:
 class Live:
     """Live progress. Rates per second; ``eta`` (low, high) in seconds. ``done_bytes`` and ``done_objects``:
     copied so far. ``spent``: seconds of all workers together by phase of their work, in this run.
-    ``at_once``: how many objects may be copied at once; ``limited_by``: why no more, see ``LimitedBy``."""
+    ``at_once``: how many objects may be copied at once; ``limited_by``: why no more, see ``LimitedBy``.
+    ``carriers``: the processes that copy."""
 
     phase: str = ""
     in_flight: tuple[InFlight, ...] = ()
@@ -216,6 +217,7 @@ class Live:
     spent: Mapping[str, float] = field(default_factory=dict)
     at_once: int = 0
     limited_by: str = ""
+    carriers: tuple[CarrierProgress, ...] = ()
 
 
 class Ledger(ListingIndex, Protocol):

@@ -36,7 +36,7 @@ class Meter:
         self._samples.append(sample)
         while len(self._samples) > 2 and now - self._samples[0][0] > WINDOW_SECONDS:
             self._samples.popleft()
-        rate_bytes, rate_objects = _rates(self._samples[0], sample)
+        rate_bytes, rate_objects = rates(self._samples[0], sample)
         return Live(
             phase=phase,
             in_flight=tuple(nlargest(MAX_SHOWN, moving, key=lambda one: one.size)),
@@ -61,7 +61,7 @@ class Meter:
             return None
         guesses: list[float] = []
         for start in (self._samples[0], self._first or sample):
-            by_bytes, by_count = _rates(start, sample)
+            by_bytes, by_count = rates(start, sample)
             if by_bytes > 0 and left_bytes:
                 guesses.append(left_bytes / by_bytes)
             if by_count > 0:
@@ -69,7 +69,8 @@ class Meter:
         return (min(guesses), max(guesses)) if guesses else None
 
 
-def _rates(start: tuple[float, int, int], end: tuple[float, int, int]) -> tuple[float, float]:
+def rates(start: tuple[float, int, int], end: tuple[float, int, int]) -> tuple[float, float]:
+    """Return bytes and objects per second between two samples of (seconds, bytes, objects)."""
     seconds = end[0] - start[0]
     if seconds <= 0:
         return 0.0, 0.0

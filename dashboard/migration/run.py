@@ -395,4 +395,4 @@ class _Run:
         shown = copying.carried(self._spent.seconds()) if copying else Carried()
         live = self._meter.measure(time.monotonic(), counters, shown.in_flight, phase=phase, at=self._clock())
         at_once, reason = (shown.at_once, shown.limited_by) if copying else (0, "")
-        return replace(live, spent=shown.spent, at_once=at_once, limited_by=reason)
+        return replace(live, spent=shown.spent, at_once=at_once, limited_by=reason, carriers=shown.processes)

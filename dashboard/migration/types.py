@@ -103,6 +103,8 @@ class Action(StrEnum):
 AUTOMATIC = 0
 MAX_WORKERS = 256
 """Objects that one migration copies at once, at most."""
+MAX_CARRIERS = 64
+"""Processes that copy one migration, at most."""
 MAX_OBJECT_BYTES = 2**60
 """A server that lists a larger object, or a negative size, is wrong."""
 
@@ -180,6 +182,25 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
+class CarrierProgress:
+    """One process that copies a running migration. ``number``: 0 for the one that runs it. ``machine`` and
+    ``pid``: where. ``since``: when it began, in seconds since the epoch. ``chunks``: the parts of the ledger
+    that it has claimed. ``copied``: objects, and ``rate_objects``/``rate_bytes`` per second over the last
+    seconds. ``at_once``: how many objects it may copy at once now."""
+
+    number: int
+    machine: str
+    pid: int
+    since: float
+    chunks: tuple[int, ...]
+    at_once: int
+    copied: int
+    copied_bytes: int
+    rate_objects: float
+    rate_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
 class FailureGroup:
     """Failed objects that share a reason."""
 
@@ -218,7 +239,8 @@ class Progress:
     ``rate_bytes``/``rate_objects`` per second over the last seconds, 0 if not running. ``eta`` is a
     (low, high) range in seconds, or None if unknown; while ``listing_final`` is false it covers only the
     objects found so far and is to be labelled "still listing". ``at_once``: how many objects may be copied at
-    once now, 0 if not running; ``limited_by``: why no more, a ``LimitedBy`` or empty.
+    once now, 0 if not running; ``limited_by``: why no more, a ``LimitedBy`` or empty. ``carriers``: the
+    processes that copy, while it runs.
     ``stopping`` is true between a request to pause or cancel and the moment when it takes effect.
     """
 
@@ -232,6 +254,7 @@ class Progress:
     in_flight: tuple[InFlight, ...]
     at_once: int
     limited_by: str
+    carriers: tuple[CarrierProgress, ...]
     rate_bytes: float
     rate_objects: float
     elapsed: float

@@ -31,6 +31,7 @@ def test_the_form_becomes_a_spec(admin: Browser, console: WebConsole) -> None:
         on_conflict="newer",
         verify="readback",
         workers="4",
+        carriers="2",
         dry_run="true",
     )
     assert response.status_code == 303
@@ -43,6 +44,7 @@ def test_the_form_becomes_a_spec(admin: Browser, console: WebConsole) -> None:
         verify=Verify.READBACK,
         dry_run=True,
         workers=4,
+        carriers=2,
     )
 
 
@@ -53,6 +55,9 @@ def test_the_form_becomes_a_spec(admin: Browser, console: WebConsole) -> None:
         ("destination", {"destination": "nowhere"}),
         ("workers", {"workers": "9999"}),
         ("workers", {"workers": "²"}),
+        ("workers", {"workers": "00000199"}),
+        ("carriers", {"carriers": "65"}),
+        ("carriers", {"carriers": "many"}),
         ("prefix", {"prefix": "a\x00b"}),
         ("on_conflict", {"on_conflict": "whatever"}),
         ("verify", {"verify": ""}),

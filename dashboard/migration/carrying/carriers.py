@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from dashboard.migration.ledger import Reason
-from dashboard.migration.types import InFlight
+from dashboard.migration.types import CarrierProgress, InFlight
 from dashboard.storage.copying import MEMORY_BYTES
 
 if TYPE_CHECKING:
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class CarrierReport:
     """What a carrier says about itself. ``spent`` as in ``Live``. ``at_once`` and ``copied``: how many
-    objects it may copy now, and has copied. ``outage``: its backends do not respond. ``abort``: what no
+    objects it may copy now, and has copied. ``machine``: its name, and ``pid`` its process there. ``since``:
+    when it began, in seconds since the epoch. ``outage``: its backends do not respond. ``abort``: what no
     carrier could get past. ``failed_keys``: with the last report, the keys of which an attempt failed."""
 
     pid: int = 0
+    machine: str = ""
+    since: float = 0.0
     in_flight: tuple[InFlight, ...] = ()
     at_once: int = 0
     spent: Mapping[str, float] = field(default_factory=dict)
     copied: int = 0
+    copied_bytes: int = 0
     outage: bool = False
     abort: Reason | None = None
     failed_keys: tuple[str, ...] = ()
@@ -51,6 +55,7 @@ class Carried:
     spent: Mapping[str, float] = field(default_factory=dict)
     at_once: int = 0
     limited_by: str = ""
+    processes: tuple[CarrierProgress, ...] = ()
 
 
 class Carriers(Protocol):

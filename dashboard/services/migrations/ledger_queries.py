@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, u
 from dashboard.migration.ledger import ANYTHING, MULTIPART_BYTES, Live
 from dashboard.migration.types import (
     Action,
+    CarrierProgress,
     Counters,
     FailureGroup,
     InFlight,
@@ -111,8 +112,11 @@ class LedgerQueries:
             return Live()
         status = json.loads(text)
         in_flight = tuple(InFlight(**one) for one in status.pop("in_flight"))
+        carriers = tuple(
+            CarrierProgress(chunks=tuple(one.pop("chunks")), **one) for one in status.pop("carriers", ())
+        )
         eta = status.pop("eta")
-        return Live(in_flight=in_flight, eta=tuple(eta) if eta else None, **status)
+        return Live(in_flight=in_flight, carriers=carriers, eta=tuple(eta) if eta else None, **status)
 
     def failures(self, migration_id: int, *, limit: int = 100) -> tuple[FailureGroup, ...]:
         """Return failed objects grouped by reason, the largest group first."""

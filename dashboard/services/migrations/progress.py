@@ -56,6 +56,7 @@ def build_progress(row: Migration, totals: Counters, live: Live, waiting: bool) 
         in_flight=live.in_flight if is_active else (),
         at_once=live.at_once if is_active else 0,
         limited_by=live.limited_by if is_active else "",
+        carriers=live.carriers if is_active else (),
         rate_bytes=live.rate_bytes if is_active else 0.0,
         rate_objects=live.rate_objects if is_active else 0.0,
         elapsed=row.elapsed,

@@ -8,11 +8,10 @@ from typing import Any
 
 from dashboard.errors import InvalidInput
 from dashboard.migration.globs import compile_filter
-from dashboard.migration.types import AUTOMATIC, MAX_WORKERS, OnConflict, Spec, Verify
+from dashboard.migration.types import AUTOMATIC, MAX_CARRIERS, MAX_WORKERS, OnConflict, Spec, Verify
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.registry import location, noun_of
 
-MAX_CARRIERS = 64
 MAX_PREFIX_BYTES = 1024
 """Bytes of UTF-8: the longest key S3 knows."""
 

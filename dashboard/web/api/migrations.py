@@ -8,7 +8,7 @@ from typing import Any
 from flask import jsonify
 from werkzeug.wrappers import Response
 
-from dashboard.migration.types import Counters, InFlight, Outcome, Spec, State
+from dashboard.migration.types import CarrierProgress, Counters, InFlight, Outcome, Spec, State
 from dashboard.services.permissions import Permission
 from dashboard.web.api import cursors
 from dashboard.web.api.cursors import Page
@@ -40,6 +40,9 @@ class MigrationDetails:
     outcome: Outcome | None
     counters: MigrationCounters
     in_flight: tuple[InFlight, ...]
+    at_once: int
+    limited_by: str
+    carriers: tuple[CarrierProgress, ...]
     rate_bytes: float
     rate_objects: float
     elapsed: float

@@ -22,7 +22,7 @@ from dashboard.migration.ledger import (
     Reason,
     Settled,
 )
-from dashboard.migration.types import Action, InFlight, ObjectState
+from dashboard.migration.types import Action, CarrierProgress, InFlight, ObjectState
 from dashboard.services.migrations.ledger_search import LedgerSearch, ObjectFilter
 from dashboard.storage.types import Entry
 from tests.migration.ledgers import Ledgers, MemoryLedgers, SqlLedgers, assert_exact
@@ -306,6 +306,11 @@ def test_keys_of_every_kind_come_back_exactly(ledgers: Ledgers) -> None:
 
 def test_the_live_status_is_shown_as_published(sql: SqlLedgers) -> None:
     live = Live("copying", (InFlight("a", 10, 5), InFlight("\udcff", 1, 0)), 1.5, 2.5, (3.0, 9.0), True, 7.0)
+    carriers = (
+        CarrierProgress(0, "host", 7, 1.0, (1, 2), 4, 9, 90, 0.5, 5.0),
+        CarrierProgress(1, "", 8, 2.0, (), 1, 0, 0, 0, 0),
+    )
+    live = replace(live, carriers=carriers)
     ledger = begun(sql)
     assert sql.queries.live(1) == Live()
     ledger.publish(live)

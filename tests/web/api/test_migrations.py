@@ -72,10 +72,17 @@ def test_from_the_plan_to_the_report(program: ApiProgram, pair: Path) -> None:
 
 
 def test_a_dry_run_copies_nothing(program: ApiProgram, pair: Path) -> None:
-    spec = {"prefix": "file 4", "dry_run": True, "approve": True, "workers": 1, "verify": "readback"}
+    spec = {
+        "prefix": "file 4",
+        "dry_run": True,
+        "approve": True,
+        "workers": 1,
+        "carriers": 2,
+        "verify": "readback",
+    }
     created = program.post(PATH, {"source": "there", "destination": "here", **spec})
     done = awaited(program, created.headers["Location"], "finished")
-    assert done["spec"]["dry_run"] is True
+    assert (done["spec"]["dry_run"], done["spec"]["carriers"], done["carriers"]) == (True, 2, [])
     assert done["counters"]["found"] == 1
 
 
@@ -96,6 +103,7 @@ def test_it_is_paused_resumed_and_cancelled(program: ApiProgram, pair: Path) -> 
         ({"source": "here", "destination": "here"}, "destination"),
         ({"source": "here", "destination": "there", "workers": 0}, "workers"),
         ({"source": "here", "destination": "there", "workers": 257}, "workers"),
+        ({"source": "here", "destination": "there", "carriers": 65}, "carriers"),
         ({"source": "here", "destination": "there", "verify": "maybe"}, "verify"),
         ({"source": "here", "destination": "there", "include": "*"}, "include"),
         ({"source": "here", "destination": "there", "prefix": "ü" * 1000}, "prefix"),

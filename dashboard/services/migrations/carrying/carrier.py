@@ -20,6 +20,7 @@ from dashboard.migration.pool import Result, Task, WorkerPool
 from dashboard.migration.retry_policy import RunAborted
 from dashboard.migration.transfer import Transfer
 from dashboard.services.migrations.carrying.carrier_ledger import CarrierLedger
+from dashboard.services.migrations.carrying.observed import machine
 
 REPORT_SECONDS = 0.5
 """Between two reports."""
@@ -58,6 +59,7 @@ class Carrier:
             random=random or Random(),  # noqa: S311
         )
         self._execution.limit_to(0, memory)
+        self._since = time.time()
         self._orders: Orders | None = None
         self._reported_at = float("-inf")
 
@@ -104,10 +106,13 @@ class Carrier:
         moving = list(self._execution.in_flight())
         return CarrierReport(
             pid=os.getpid(),
+            machine=machine(),
+            since=self._since,
             in_flight=tuple(nlargest(MAX_SHOWN, moving, key=lambda one: one.size)),
             at_once=self._execution.at_once,
             spent=self._spent.seconds(),
             copied=self._ledger.copied,
+            copied_bytes=self._ledger.copied_bytes,
             outage=self._execution.outage,
             abort=abort,
             failed_keys=failed_keys,

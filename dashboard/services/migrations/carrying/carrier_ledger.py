@@ -43,7 +43,7 @@ class CarrierLedger(SqlLedger):
         self._lease = lease
         self._held: dict[int, Held] = {}
         self._weights: dict[int, int] = {}
-        self._copied = 0
+        self._copied = self._copied_bytes = 0
         self.memory = MEMORY_BYTES
         """No chunk is claimed while this much is in flight: its rows could not be copied yet."""
 
@@ -51,6 +51,11 @@ class CarrierLedger(SqlLedger):
     def copied(self) -> int:
         """How many objects this carrier has copied."""
         return self._copied
+
+    @property
+    def copied_bytes(self) -> int:
+        """And how many bytes."""
+        return self._copied_bytes
 
     def join(self, fence: int) -> None:
         """Work for the run with this fence, without taking the migration over as ``begin`` does."""
@@ -123,7 +128,9 @@ class CarrierLedger(SqlLedger):
         self._settle(results, in_the_same_transaction)
         for result in results:
             self._weights.pop(result.row.id, None)
-            self._copied += result.done.state in _COPIED
+            if result.done.state in _COPIED:
+                self._copied += 1
+                self._copied_bytes += result.done.size
         for chunk in self._held.values():
             chunk.open -= ids
         self._forget(closed)

@@ -23,6 +23,7 @@ from dashboard.migration.live import MAX_SHOWN
 from dashboard.migration.pool import PhaseThread
 from dashboard.migration.retry_policy import RunAborted
 from dashboard.services.migrations.carrying.carrier_ledger import LEASE_SECONDS
+from dashboard.services.migrations.carrying.observed import ObservedCarriers
 from dashboard.services.migrations.carrying.run_ledger import Overview, RunLedger
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class EmbeddedCarriers:
         self._progress = (0, 0.0)
         self._spent: Counter[str] = Counter()
         self._failed_keys: set[str] = set()
+        self._observed = ObservedCarriers()
 
     def tend(self, own: Execution, workers: int, *, listing_final: bool) -> bool:
         """See ``Carriers.tend``."""
@@ -239,13 +241,15 @@ class EmbeddedCarriers:
         spent = Counter(self._spent)
         spent.update(own.spent)
         moving, at_once = list(own.in_flight), own.at_once
-        for number, (_, report) in self._seen.reports.items():
-            if number in self._children:
-                spent.update(report.spent)
-                moving += report.in_flight
-                at_once += report.at_once
+        others = {n: seen for n, seen in self._seen.reports.items() if n in self._children}
+        for _, report in others.values():
+            spent.update(report.spent)
+            moving += report.in_flight
+            at_once += report.at_once
         shown = tuple(nlargest(MAX_SHOWN, moving, key=lambda one: one.size))
-        return Carried(shown, dict(spent), at_once, own.limited_by)
+        mine = self._observed.own(self._ledger.copied, self._ledger.copied_bytes, own.at_once)
+        processes = self._observed.progress(mine, others, self._seen.claimed)
+        return Carried(shown, dict(spent), at_once, own.limited_by, processes)
 
     # ---- ends
 

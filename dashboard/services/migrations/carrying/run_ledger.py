@@ -35,12 +35,14 @@ OWN = 0
 class Overview:
     """Who carries what. ``ready``: chunks that may be claimed. ``uncut``: rows that are in no chunk yet.
     ``unswept``: the numbers of chunks with leftovers. ``leases``: until when each of the other carriers has
-    its chunks, by its number. ``copied``: objects of all carriers."""
+    its chunks, by its number. ``claimed``: the chunks of each, those of the run included. ``copied``:
+    objects of all carriers."""
 
     ready: int = 0
     uncut: bool = False
     unswept: tuple[int, ...] = ()
     leases: Mapping[int, float] = field(default_factory=dict)
+    claimed: Mapping[int, Sequence[int]] = field(default_factory=dict)
     reports: Mapping[int, tuple[float, CarrierReport]] = field(default_factory=dict)
     copied: int = 0
 
@@ -126,11 +128,14 @@ class RunLedger(CarrierLedger):
         """Look at all carriers."""
         c = chunks.c
         held: dict[int, float] = {}
+        claimed: dict[int, list[int]] = {}
         ready, unswept = 0, list[int]()
         with self._reader.connect() as connection:
             query = select(c.number, c.state, c.carrier, c.lease_until).where(c.migration_id == self._id)
             for row in connection.execute(query):
                 ready += row.state == READY
+                if row.state == CLAIMED:
+                    claimed.setdefault(row.carrier, []).append(row.number)
                 if row.state == UNSWEPT:
                     unswept.append(row.number)
                 elif row.state == CLAIMED and row.carrier != OWN:
@@ -138,7 +143,7 @@ class RunLedger(CarrierLedger):
             mine = counters.c.migration_id == self._id
             copied = connection.scalar(select(counters.c.copied).where(mine)) or 0
             uncut, reports = self._has_uncut(connection), self._reports(connection)
-        return Overview(ready, uncut, tuple(unswept), held, reports, copied)
+        return Overview(ready, uncut, tuple(unswept), held, claimed, reports, copied)
 
     def _reports(self, connection: Connection) -> Mapping[int, tuple[float, CarrierReport]]:
         c = carriers.c

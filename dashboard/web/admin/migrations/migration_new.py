@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput, Kind, StowageError
-from dashboard.migration.types import AUTOMATIC, OnConflict, Spec, Verify
+from dashboard.migration.types import AUTOMATIC, MAX_CARRIERS, OnConflict, Spec, Verify
 from dashboard.services.permissions import Permission
 from dashboard.web.admin.page import Page, route, see_other
 from dashboard.web.context import actor, services
@@ -68,13 +68,14 @@ class MigrationForm:
     on_conflict: str = OnConflict.SKIP_SAME.value
     verify: str = Verify.CHECKSUM.value
     workers: str = ""
+    carriers: str = ""
     dry_run: bool = False
     delete_source: bool = False
 
     @property
     def has_advanced(self) -> bool:
         """Whether the advanced fields must be shown."""
-        return bool(self.include or self.exclude or self.delete_source)
+        return bool(self.include or self.exclude or self.carriers or self.delete_source)
 
 
 class NewMigration(Page):
@@ -114,6 +115,7 @@ class NewMigration(Page):
                 conflicts=CONFLICTS,
                 verifications=VERIFICATIONS,
                 max_workers=services().settings.max_workers,
+                max_carriers=MAX_CARRIERS,
             )
         )
 
@@ -145,6 +147,7 @@ def _from_migration(id: int) -> MigrationForm:
         on_conflict=s.on_conflict.value,
         verify=s.verify.value,
         workers=str(s.workers) if s.workers != AUTOMATIC else "",
+        carriers=str(s.carriers or ""),
         delete_source=s.delete_source,
     )
 
@@ -163,6 +166,7 @@ def _read_form(form: MultiDict[str, str]) -> MigrationForm:
         on_conflict=text("on_conflict"),
         verify=text("verify"),
         workers=text("workers").strip(),
+        carriers=text("carriers").strip(),
         dry_run=bool(form.get("dry_run")),
         delete_source=bool(form.get("delete_source")),
     )
@@ -179,9 +183,12 @@ def _spec(form: MigrationForm) -> Spec:
     if form.verify not in [choice.value for choice in VERIFICATIONS]:
         raise InvalidInput("verify", "Choose how copies are verified.")
     most = services().settings.max_workers
-    workers = form.workers
-    if workers and not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= most):
+    workers = _number(form.workers, most)
+    if workers is None:
         raise InvalidInput("workers", f"The number of workers must be between 1 and {most}.")
+    carriers = _number(form.carriers, MAX_CARRIERS)
+    if carriers is None:
+        raise InvalidInput("carriers", f"The number of carriers must be between 1 and {MAX_CARRIERS}.")
     return Spec(
         prefix=form.prefix,
         include=_patterns("include", form.include),
@@ -190,8 +197,17 @@ def _spec(form: MigrationForm) -> Spec:
         verify=Verify(form.verify),
         dry_run=form.dry_run,
         delete_source=form.delete_source,
-        workers=int(workers) if workers else AUTOMATIC,
+        workers=workers or AUTOMATIC,
+        carriers=carriers,
     )
+
+
+def _number(text: str, most: int) -> int | None:
+    """Return the number, 0 if the field is empty, None if it is not between 1 and ``most``."""
+    if not text:
+        return 0
+    is_number = text.isascii() and text.isdigit() and len(text) <= 6
+    return int(text) if is_number and 1 <= int(text) <= most else None
 
 
 def _patterns(field: str, text: str) -> tuple[str, ...]:

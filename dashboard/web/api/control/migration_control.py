@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from dashboard.errors import InvalidInput
 from dashboard.migration.types import (
     AUTOMATIC,
+    MAX_CARRIERS,
     MAX_WORKERS,
     FailureGroup,
     LedgerRow,
@@ -43,7 +44,7 @@ Patterns = Annotated[tuple[str, ...], Field(maximum_items=200, maximum_length=40
 class NewMigration:
     """A migration to plan. It copies once it is planned and approved, or at once with `approve`.
 
-    ``workers`` null: the migration finds out how many are best.
+    ``workers`` null: the migration finds out how many are best. ``carriers`` null: what the settings say.
     """
 
     source: Annotated[str, Field("The backend to copy from.", maximum_length=63)]
@@ -56,6 +57,9 @@ class NewMigration:
     dry_run: Annotated[bool, Field("Plan and compare, and change nothing.")] = False
     delete_source: Annotated[bool, Field("Delete what is proven from the source at the end.")] = False
     workers: Annotated[int | None, Field("Objects copied at once.", minimum=1, maximum=MAX_WORKERS)] = None
+    carriers: Annotated[
+        int | None, Field("Processes that copy it together.", minimum=1, maximum=MAX_CARRIERS)
+    ] = None
     approve: Annotated[bool, Field("Copy as soon as it is planned.")] = False
 
 
@@ -115,6 +119,7 @@ def create(body: NewMigration) -> Reply:
         dry_run=body.dry_run,
         delete_source=body.delete_source,
         workers=workers,
+        carriers=body.carriers or 0,
     )
     number = services().migrations.create(actor(), body.source, body.destination, spec, approve=body.approve)
     location = url_for(".migrations_show", id=number)

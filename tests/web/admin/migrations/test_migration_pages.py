@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dashboard.cli import follow
 from dashboard.errors import Kind
 from dashboard.migration.ledger import Live
-from dashboard.migration.types import OnConflict, Outcome, Progress, Spec, State
+from dashboard.migration.types import CarrierProgress, OnConflict, Outcome, Progress, Spec, State
+from dashboard.models.migrations import Migration
 from dashboard.services.backends.values import Draft
 from dashboard.services.migrations import job_handler
 from dashboard.services.migrations.series import SeriesWriter
+from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import StorageError
@@ -301,6 +305,38 @@ def test_the_cancel_page_and_the_menu_tell_the_present(
     assert "hx-get" not in part
     assert "<html" not in part
     assert 'id="running-count" hx-swap-oob="true"' in admin.htmx(f"/migrations/{number}/live").text
+
+
+def test_who_carries_is_shown(
+    admin: Browser, console: WebConsole, folder: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.services.migrations.migrations.is_waiting_for_runner", lambda *_: False)
+    number = console.services.migrations.create(WHO, "local-disk", folder("carried"), Spec(), approve=True)
+    with console.services.database.write() as session:
+        row = session.get(Migration, number)
+        assert row is not None
+        row.state = State.RUNNING.value
+    own = CarrierProgress(0, "<b>host", 4711, time.time(), (3,), 8, 40, 4096, 20.0, 2048.0)
+    other = CarrierProgress(2, "elsewhere", 4712, time.time(), tuple(range(4, 10)), 8, 41, 4096, 21.0, 2048.0)
+    ledger = SqlLedger(console.services.database.work, number)
+    ledger.begin()
+    ledger.publish(Live("copying", at=time.time(), carriers=(own, other)))
+    address = f"/migrations/{number}"
+    wait_until(lambda: 'id="carriers-title"' in admin.get(address).text, seconds=30, what="the carriers")
+    page = admin.get(address).text
+    assert "2 processes copy" in page
+    assert "process 4711 on &lt;b&gt;host" in page
+    assert "process 4712 on elsewhere" in page
+    assert "4, 5, 6, 7 and 2 more" in page
+    assert "21 objects/s" in page
+    progress = console.services.migrations.progress(number)
+    assert "2 carriers" in follow.line(progress)
+    said = [value for name, value in follow.totals(progress) if name == "carried by"]
+    assert said[0].startswith("the runner: process 4711 on <b>host, chunk 3, since 2")
+    assert "process 4712 on elsewhere, chunk 4, 5, 6, 7 and 2 more, since 2" in said[1]
+    assert said[1].endswith(", 21 objects/s, 2.0 kB/s")
+    assert progress.as_dict()["carriers"][1]["machine"] == "elsewhere"
+    console.services.migrations.cancel(WHO, number)
 
 
 def test_throughput_and_what_holds_it_back_are_shown(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -16,9 +17,12 @@ from sqlalchemy.orm import Session
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.engines import is_busy, is_postgresql, open_engines, prepare, reader, writer
+from dashboard.services.keeping.kept_reads import KeptReads, Of, Versions, kept_read
 from dashboard.services.postgresql.server_errors import server_error
 from dashboard.services.upgrade import bring_up_to_date
 from dashboard.settings import Settings
+
+T = TypeVar("T")
 
 MAX_INTEGER = 2**63 - 1
 """The largest integer of SQLite; one more is an OverflowError of its driver."""
@@ -74,6 +78,7 @@ class Database:
         """Whether other machines may have it open too."""
         self._row_writer = main if self.on_server else self._main_writer
         self._together = threading.local()
+        self._reads = KeptReads(main, work)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -94,16 +99,44 @@ class Database:
         if getattr(self._together, "session", None) is not None:
             yield
             return
+        before = self._reads.versions()
         with (
             translated_errors(),
             Session(self._main_reader) as session,
             self._work_reader.connect() as connection,
         ):
             self._together.session, self._together.connection = session, connection
+            self._together.view = self._view_since(before, session.connection(), connection)
             try:
                 yield
             finally:
-                self._together.session = self._together.connection = None
+                self._together.session = self._together.connection = self._together.view = None
+
+    def _view_since(self, before: Versions, *connections: Connection) -> Versions:
+        """The versions that these connections see from now on; unknown ones if they have just changed."""
+        if None not in before:
+            for connection in connections:
+                # A transaction has its view from the first time that it reads.
+                connection.exec_driver_sql("PRAGMA data_version")
+        return before if self._reads.versions() == before else Versions(None, None)
+
+    def kept(
+        self,
+        key: Hashable,
+        read: Callable[[], T],
+        *,
+        of: Of = "both",
+        keep_if: Callable[[T], bool] = lambda _value: True,
+    ) -> T:
+        """Return what ``read`` returns, or returned for the same key if the databases ``of`` which it reads
+        have not been changed since, by this process or another.
+
+        What ``read`` reads of these databases and what is in the key decide its result; a time that it
+        depends on belongs to the key. Nobody changes a result. ``keep_if``: whether one is kept. On
+        PostgreSQL nothing is kept.
+        """
+        view: Versions | None = getattr(self._together, "view", None)
+        return kept_read(self._reads, key, read, of=of, view=view, keep_if=keep_if)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -150,6 +183,7 @@ class Database:
 
     def close(self) -> None:
         """Free all connections; a later use opens new ones."""
+        self._reads.close()
         self.main.dispose()
         self.work.dispose()
 

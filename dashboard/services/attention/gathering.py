@@ -25,6 +25,7 @@ from dashboard.services.upkeep.upkeep import Upkeep
 
 LATE_SECONDS = 1800.0
 """Seconds after which a job that waits for a free thread is late."""
+_MOMENT_SECONDS = 10
 _SHORT = (JobKind.CHECK, JobKind.UPLOADS, JobKind.BACKUP)
 """Jobs that never wait for long behind others of their kind."""
 
@@ -71,12 +72,21 @@ class Attention:
 
     def _locked(self) -> int:
         """Names and addresses that had to wait; one attacker counts for each name that he tries."""
-        with self.database.read() as session:
-            return session.scalar(_locked_out(), {"since": time.time() - FORGET}) or 0
+        # It counts for an hour, and may count for some seconds more.
+        since = (time.time() - FORGET) // _MOMENT_SECONDS * _MOMENT_SECONDS
+
+        def read() -> int:
+            with self.database.read() as session:
+                return session.scalar(_locked_out(), {"since": since}) or 0
+
+        return self.database.kept(("locked_out", since), read, of="main")
 
     def _late_since(self) -> float | None:
-        with self.database.read() as session:
-            since = session.scalar(_first_waiting())
+        def read() -> float | None:
+            with self.database.read() as session:
+                return session.scalar(_first_waiting())
+
+        since = self.database.kept("first_waiting", read, of="main")
         return since if since is not None and since < time.time() - LATE_SECONDS else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Float, Select, bindparam, exists, func, or_, select
@@ -23,6 +23,9 @@ from dashboard.storage.types import EMPTY
 MAX_FALLBACK = 50
 """Backends in the fallback order: a read that finds nothing tries all of them."""
 MAX_WORST = 20
+MAX_KEPT = 100
+"""Backends of a list that is kept until one of them changes."""
+_MOMENT_SECONDS = 10
 
 _ORDER = (Backend.active.desc(), Backend.fallback_position.nulls_last(), Backend.name)
 _WHOLE = (selectinload(Backend.secrets), selectinload(Backend.status))
@@ -38,8 +41,14 @@ class BackendQueries:
 
     def list(self, *, offset: int = 0, limit: int | None = None) -> tuple[BackendInfo, ...]:
         """The active one, then the fallback order, then by name; ``limit`` from ``offset``, or all."""
-        query = select(Backend).order_by(*_ORDER).offset(clamp_integer(max(0, offset)))
-        return self._infos(query.limit(limit) if limit is not None else query)
+        first = clamp_integer(max(0, offset))
+
+        def read() -> tuple[BackendInfo, ...]:
+            query = select(Backend).order_by(*_ORDER).offset(first)
+            return self._infos(query.limit(limit) if limit is not None else query)
+
+        key = ("backends", first, limit, _moment())
+        return self._database.kept(key, read, of="main", keep_if=lambda found: len(found) <= MAX_KEPT)
 
     def get(self, name: str) -> BackendInfo:
         """One backend. Raises ``NOT_FOUND``."""
@@ -53,17 +62,21 @@ class BackendQueries:
 
     def count(self) -> int:
         """How many there are."""
-        with self._database.read() as session:
-            return session.scalar(select(func.count(Backend.id))) or 0
+        return self._database.kept("backends.count", partial(self._number, _number_of_all()), of="main")
 
     def failing(self) -> int:
         """How many are down, degraded or deny writes."""
+        return self._database.kept("backends.failing", partial(self._number, _number_of_failing()), of="main")
+
+    def _number(self, query: Select[Any]) -> int:
         with self._database.read() as session:
-            query = select(func.count()).where(BackendStatus.badge.in_(_UNHEALTHY))
             return session.scalar(query) or 0
 
     def choices(self) -> tuple[BackendChoice, ...]:
         """All of them in the order of :meth:`list`, with only the columns that a selection needs."""
+        return self._database.kept("backends.choices", self._choices, of="main")
+
+    def _choices(self) -> tuple[BackendChoice, ...]:
         columns = (Backend.name, Backend.active, BackendStatus.objects, Backend.preset)
         query = select(*columns).outerjoin(BackendStatus, BackendStatus.backend_id == Backend.id)
         with self._database.read() as session:
@@ -71,6 +84,9 @@ class BackendQueries:
 
     def summary(self) -> Summary:
         """Figures about all backends together."""
+        return self._database.kept(("backends.summary", _moment()), self._summary, of="main")
+
+    def _summary(self) -> Summary:
         with self._database.read() as session:
             row = session.execute(_figures(), {"counting_since": time.time() - COUNT_IS_STALE}).one()
             return Summary(
@@ -88,7 +104,23 @@ class BackendQueries:
             return tuple(info(row) for row in session.scalars(query.options(*_WHOLE)))
 
 
+def _moment() -> int:
+    """What belongs to the key of what is kept: a count is over when nothing was heard of it for a while, and
+    that may be noticed some seconds late."""
+    return int(time.time() // _MOMENT_SECONDS)
+
+
 # Putting these together takes longer than running them, and many pages ask.
+
+
+@cache
+def _number_of_all() -> Select[Any]:
+    return select(func.count(Backend.id))
+
+
+@cache
+def _number_of_failing() -> Select[Any]:
+    return select(func.count()).where(BackendStatus.badge.in_(_UNHEALTHY))
 
 
 @cache

@@ -171,6 +171,9 @@ class StatusBoard:
 
     def checklist(self) -> Checklist:
         """How far the first steps are."""
+        return self._database.kept("checklist", self._checklist, of="main")
+
+    def _checklist(self) -> Checklist:
         with self._database.read() as session:
             row = session.execute(_first_steps()).one()
         return Checklist(*(bool(each) for each in row))

@@ -103,10 +103,7 @@ class Backups:
 
     def summary(self) -> BackupSummary:
         """How things stand."""
-        with self._database.read() as session:
-            schedule = _schedule(session)
-            newest = _newest(session, BackupState.DONE)
-            failed = _newest(session, BackupState.FAILED)
+        schedule, newest, failed = self._database.kept("backups", self._ends, of="main")
         every = schedule.every_hours * 3600.0
         last = newest.finished_at if newest and newest.finished_at else 0.0
         last_failure = failed if failed and (failed.finished_at or 0.0) > last else None
@@ -119,6 +116,11 @@ class Backups:
             next_at=(last + every if last else self._clock()) if schedule.enabled else None,
             last_failure=last_failure,
         )
+
+    def _ends(self) -> tuple[BackupSchedule, BackupInfo | None, BackupInfo | None]:
+        with self._database.read() as session:
+            done, failed = _newest(session, BackupState.DONE), _newest(session, BackupState.FAILED)
+            return _schedule(session), done, failed
 
     def run(self, context: JobContext) -> JobResult:
         """For the runner: make the backup that is queued or due, if any, then remove what is too old."""

@@ -33,7 +33,9 @@ from dashboard.services.catalogue.filters import FileFilters, Sort
 from dashboard.services.catalogue.key_conditions import begins_with, contains
 
 STEP_ROWS = 5000
-"""Rows that one step examines."""
+"""Rows that one step examines, at most."""
+FIRST_ROWS = 1000
+"""Rows that the first step examines: where they have to be read from the disk, that takes long enough."""
 STEP_SECONDS = 0.015
 """After this time a page is returned although it is not full."""
 MAX_PAGE = 1000
@@ -91,10 +93,12 @@ def find_rows(
     limit = max(1, min(limit, MAX_PAGE))
     deadline = time.monotonic() + STEP_SECONDS
     found: list[Row[Any]] = []
+    step = min(FIRST_ROWS, STEP_ROWS)
     while True:
+        began = time.monotonic()
         stretch = stretches[at.stretch]
         # A checksum has its own index, and few rows.
-        last = None if filters.checksum else _boundary(connection, stretch, at, descending)
+        last = None if filters.checksum else _boundary(connection, stretch, at, descending, step)
         matching = _between(stretch, select(*columns, *_labelled(stretch)), at, descending)
         matching = matching.where(*wanted).limit(limit - len(found))
         if last is not None:
@@ -106,8 +110,11 @@ def find_rows(
         if last is None and at.stretch + 1 == len(stretches):
             return found, ""
         at = Position(at.stretch + 1) if last is None else Position(at.stretch, last)
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= deadline:
             return found, at.encode()
+        # As many as fit in, at the speed of this step.
+        step = max(1, min(STEP_ROWS, int(step * (deadline - now) / max(now - began, 1e-6))))
 
 
 def matching_rows(filters: FileFilters, backend_id: int | None) -> ColumnElement[bool]:
@@ -191,11 +198,11 @@ def _values(row: Row[Any], stretch: _Stretch) -> tuple[Any, ...]:
 
 
 def _boundary(
-    connection: Connection, stretch: _Stretch, at: Position, descending: bool
+    connection: Connection, stretch: _Stretch, at: Position, descending: bool, step: int
 ) -> tuple[Any, ...] | None:
-    """Return the values of the last row that a step examines, or None if it examines the rest."""
+    """Return the values of the last row that a step of ``step`` rows examines; None: it examines the rest."""
     query = _between(stretch, select(*_labelled(stretch)), at, descending)
-    row = connection.execute(query.limit(1).offset(STEP_ROWS - 1)).one_or_none()
+    row = connection.execute(query.limit(1).offset(step - 1)).one_or_none()
     return None if row is None else _values(row, stretch)
 
 

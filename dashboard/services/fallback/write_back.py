@@ -105,6 +105,9 @@ class WriteBack:
 
     def summary(self) -> tuple[Backlog, ...]:
         """Return the backlogs, ordered by the names of home and stand-in."""
+        return self._database.kept("write_back", self._summary, of="main")
+
+    def _summary(self) -> tuple[Backlog, ...]:
         with self._database.read() as session:
             counts = {(h, s, state): count for h, s, state, count in session.execute(_waiting())}
         pairs = sorted({(h, s) for h, s, _ in counts})

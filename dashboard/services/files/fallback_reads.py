@@ -56,7 +56,11 @@ class FallbackReads:
     def recent(self) -> Sequence[FallbackReadCount]:
         """Return the counts of today and yesterday (UTC), most reads first."""
         self._store()
-        table, since = fallback_reads.c, int(time.time() // _DAY) - 1
+        since = int(time.time() // _DAY) - 1
+        return self._database.kept(("fallback_reads", since), lambda: self._since(since))
+
+    def _since(self, since: int) -> Sequence[FallbackReadCount]:
+        table = fallback_reads.c
         total = func.sum(table.reads)
         query = select(table.backend_id, table.served_by_id, total, func.max(table.last_at))
         query = query.where(table.day >= since).group_by(table.backend_id, table.served_by_id)

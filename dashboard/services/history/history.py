@@ -115,7 +115,11 @@ class History:
     def uptime(self, backend_ids: Sequence[int], window: str = "24h") -> Mapping[int, Uptime]:
         """How reachable each of these backends was in a window of ``WINDOWS``; all have an entry."""
         shape = WINDOWS[window]
-        begin = shape.begin(self._clock())
+        begin, ids = shape.begin(self._clock()), tuple(backend_ids)
+        key = ("uptime", ids, window, begin)
+        return self._database.kept(key, lambda: self._read_uptime(ids, shape, begin), of="work")
+
+    def _read_uptime(self, backend_ids: Sequence[int], shape: Window, begin: int) -> Mapping[int, Uptime]:
         index = ((checks.c.at - begin) / shape.cell).label("cell")
         query = (
             select(
@@ -164,9 +168,15 @@ class History:
 
     def totals(self, days: int, backend_ids: Sequence[int] | None = None) -> Totals:
         """What backends held over the last ``days`` (1 to 730), a figure for every six hours of up to a
-        month and for every day of more; the last one is now. ``backend_ids``: only these."""
+        month and for every day of more; the last one is now, its time that of the minute.
+        ``backend_ids``: only these."""
         days = max(1, min(days, MAX_DAYS))
-        now = self._clock()
+        now, ids = self._clock(), None if backend_ids is None else tuple(backend_ids)
+        # What is drawn of these is the same for a minute, unless a count changes it.
+        key = ("totals", days, ids, now // MINUTE)
+        return self._database.kept(key, lambda: self._read_totals(days, now, ids), of="work")
+
+    def _read_totals(self, days: int, now: float, backend_ids: Sequence[int] | None) -> Totals:
         step, period = (6 * HOUR, HOUR) if days <= 31 else (DAY, DAY)
         count = days * DAY // step
         times = (*(float((int(now) // step - i) * step) for i in range(count - 1, -1, -1)), now)
@@ -189,7 +199,7 @@ class History:
         for each in rows.values():
             each.sort()
         return Totals(
-            times,
+            (*times[:-1], now // MINUTE * MINUTE),
             {each: _carried(row, times, 1) for each, row in rows.items()},
             {each: _carried(row, times, 2) for each, row in rows.items()},
         )
@@ -209,9 +219,13 @@ class History:
 
     def since(self, backend_ids: Iterable[int]) -> Mapping[int, float]:
         """Since when each of these backends has had its present badge."""
+        ids = tuple(backend_ids)
+        return self._database.kept(("since", ids), lambda: self._read_since(ids), of="work") if ids else {}
+
+    def _read_since(self, backend_ids: Sequence[int]) -> Mapping[int, float]:
         latest = (
             select(states.c.backend_id, func.max(states.c.id).label("id"))
-            .where(states.c.backend_id.in_(tuple(backend_ids)))
+            .where(states.c.backend_id.in_(backend_ids))
             .group_by(states.c.backend_id)
             .subquery()
         )

@@ -7,6 +7,7 @@ with a larger ledger.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,10 @@ from dashboard.services.database import Database, clamp_integer
 
 MAX_SCANNED = 5_000
 """Rows that a page looks at, apart from those that match."""
+FIRST_SCANNED = 1_000
+"""Rows that it looks at first; the page ends there if all of them would take longer than ``PAGE_SECONDS``,
+because they have to be read from the disk."""
+PAGE_SECONDS = 0.1
 
 _C = objects.c
 _ROW_COLUMNS = tuple(objects.c[name] for name in LedgerRow.__dataclass_fields__)
@@ -128,16 +133,33 @@ class _Search:
         if start is not None:
             ranges = [condition & order.beyond(start) for condition in ranges]
         matches = self._matches(order)
-        bound = self._bound(ranges, order) if matches else None
-        if bound is not None:
-            ranges = [condition & order.up_to(bound[:-1]) for condition in ranges]
-        ids = self._ids(ranges, matches, order, limit + 1)
+        ids, bound = self._looked_up(ranges, matches, order, limit + 1)
         shown = self._rows(ids[:limit])
         if len(ids) > limit:
             return ObjectPage(shown, f"{order.letter}{shown[-1].id}", False)
         if bound is None:
             return ObjectPage(shown, "", False)
         return ObjectPage(shown, f"{order.letter}{bound[-1]}", len(shown) < limit)
+
+    def _looked_up(
+        self,
+        ranges: Sequence[ColumnElement[bool]],
+        matches: Sequence[ColumnElement[bool]],
+        order: _Order,
+        limit: int,
+    ) -> tuple[Sequence[int], Row[Any] | None]:
+        """The ids of what matches, and the last row that was looked at for them; None: all of them were."""
+        if not matches:
+            return self._ids(ranges, matches, order, limit), None
+        began = time.monotonic()
+        for most in sorted({min(FIRST_SCANNED, MAX_SCANNED), MAX_SCANNED}):
+            bound = self._bound(ranges, order, most)
+            part = ranges if bound is None else [each & order.up_to(bound[:-1]) for each in ranges]
+            ids = self._ids(part, matches, order, limit)
+            expected = (time.monotonic() - began) * MAX_SCANNED / most
+            if bound is None or len(ids) >= limit or expected > PAGE_SECONDS:
+                break
+        return ids, bound
 
     def _ids(
         self,
@@ -218,12 +240,12 @@ class _Search:
             found.append(size <= clamp_integer(w.max_size))
         return found
 
-    def _bound(self, ranges: Sequence[ColumnElement[bool]], order: _Order) -> Row[Any] | None:
-        """The place of the last row that is looked at, and its id; None if all of them are."""
+    def _bound(self, ranges: Sequence[ColumnElement[bool]], order: _Order, most: int) -> Row[Any] | None:
+        """The place of the last of ``most`` rows, and its id; None if there are fewer."""
         bounds: list[Row[Any]] = []
         for condition in ranges:
             query = select(*order.columns, _C.id).where(condition).order_by(*order.clauses)
-            bounds.extend(self._connection.execute(query.offset(MAX_SCANNED - 1).limit(1)))
+            bounds.extend(self._connection.execute(query.offset(most - 1).limit(1)))
         if order is _BY_ID:
             bounds.sort(key=lambda row: int(row[0]))
         return bounds[0] if bounds else None

@@ -62,6 +62,8 @@ from dashboard.services.permissions import Actor, Permission
 
 MAX_ROWS = 1000
 MAX_MIGRATIONS = 200
+MAX_KEPT = 101
+"""Migrations of a list that is kept until something changes."""
 
 
 class Migrations:
@@ -236,7 +238,20 @@ class Migrations:
         self, *, limit: int = 50, before_id: int | None = None, wanted: MigrationFilter | None = None
     ) -> tuple[Progress, ...]:
         """Return the newest migrations that are wanted, or those of them older than ``before_id``."""
-        query = select(Migration).order_by(Migration.id.desc()).limit(max(1, min(limit, MAX_MIGRATIONS)))
+        limit = max(1, min(limit, MAX_MIGRATIONS))
+        if limit > MAX_KEPT:
+            return self._list(limit, before_id, wanted)
+        return self._database.kept(
+            ("migrations", limit, before_id, wanted),
+            lambda: self._list(limit, before_id, wanted),
+            # Whether one that runs is still heard of depends on the time.
+            keep_if=lambda found: not any(each.state.active for each in found),
+        )
+
+    def _list(
+        self, limit: int, before_id: int | None, wanted: MigrationFilter | None
+    ) -> tuple[Progress, ...]:
+        query = select(Migration).order_by(Migration.id.desc()).limit(limit)
         if before_id is not None:
             query = query.where(Migration.id < clamp_integer(before_id))
         if wanted is not None:

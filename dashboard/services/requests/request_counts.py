@@ -118,7 +118,10 @@ class RequestCounts:
     def totals(self, backend_ids: Sequence[int], days: int = MONTH) -> Mapping[int, RequestTotals]:
         """Return the requests to these backends in the last ``days``, today included, as far as they are
         stored."""
-        since = self._today() - days + 1
+        since, ids = self._today() - days + 1, tuple(backend_ids)
+        return self._database.kept(("requests", ids, since), lambda: self._read_totals(ids, since), of="work")
+
+    def _read_totals(self, backend_ids: Sequence[int], since: int) -> Mapping[int, RequestTotals]:
         table = fallback_reads.c
         query = select(_C.backend_id, _C.what, func.sum(_C.requests), func.sum(_C.bytes))
         query = query.where(_C.backend_id.in_(backend_ids), _C.day >= since)
@@ -135,8 +138,12 @@ class RequestCounts:
 
     def by_day(self, backend_ids: Sequence[int], days: int = MONTH) -> RequestDays:
         """Return requests and errors of each of the last ``days``, today included, as far as it is stored."""
-        today = self._today()
-        first = today - days + 1
+        today, ids = self._today(), tuple(backend_ids)
+        key = ("requests by day", ids, days, today)
+        return self._database.kept(key, lambda: self._read_days(ids, today - days + 1, today), of="work")
+
+    def _read_days(self, backend_ids: Sequence[int], first: int, today: int) -> RequestDays:
+        days = today - first + 1
         query = select(_C.backend_id, _C.day, _C.what, _C.requests)
         query = query.where(_C.backend_id.in_(backend_ids), _C.day >= first, _C.day <= today)
         requests = {number: [0] * days for number in backend_ids}

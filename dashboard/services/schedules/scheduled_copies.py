@@ -58,6 +58,9 @@ class ScheduledCopies:
 
     def list(self) -> tuple[CopyInfo, ...]:
         """Every schedule, in the order in which they were added."""
+        return self._database.kept("copies", self._list)
+
+    def _list(self) -> tuple[CopyInfo, ...]:
         with self._database.read() as session:
             rows = list(session.scalars(select(CopySchedule).order_by(CopySchedule.id)))
         if not rows:

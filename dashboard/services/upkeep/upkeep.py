@@ -79,12 +79,18 @@ class Upkeep:
 
     def key_since(self) -> float | None:
         """When the key was last rotated or, before that, made with the first user; None before setup."""
+        return self._database.kept("key_since", self._key_since, of="main")
+
+    def _key_since(self) -> float | None:
         with self._database.read() as session:
             rotated = session.scalar(select(Setting.value).where(Setting.key == KEY_ROTATED_AT))
             return float(rotated) if rotated else session.scalar(select(func.min(User.created_at)))
 
     def backup_at(self) -> float | None:
         """When the last backup was finished, by hand or by schedule."""
+        return self._database.kept("backup_at", self._backup_at, of="main")
+
+    def _backup_at(self) -> float | None:
         with self._database.read() as session:
             value = session.scalar(select(Setting.value).where(Setting.key == LAST_BACKUP))
         return float(value) if value else None
@@ -93,10 +99,13 @@ class Upkeep:
         """Since when a backup is overdue, or None. A new console has a week for its first."""
         last = self.backup_at()
         if last is None:
-            with self._database.read() as session:
-                last = session.scalar(select(func.min(User.created_at)))
+            last = self._database.kept("first_user", self._first_user, of="main")
         due = last + BACKUP_DAYS * _DAY if last is not None else None
         return due if due is not None and due < time.time() else None
+
+    def _first_user(self) -> float | None:
+        with self._database.read() as session:
+            return session.scalar(select(func.min(User.created_at)))
 
     def disks(self, backends: Iterable[BackendInfo]) -> tuple[DiskSpace, ...]:
         """The file systems with the databases and with the folders of these backends, each once, the fullest

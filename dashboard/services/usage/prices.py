@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
@@ -14,8 +15,9 @@ from dashboard.errors import InvalidInput
 from dashboard.models.console import Setting
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
+from dashboard.services.history.history_values import HOUR
 from dashboard.services.permissions import Actor, Permission
-from dashboard.services.usage.usage_values import BackendUsage
+from dashboard.services.usage.usage_values import BackendUsage, Usage
 
 SETTING = "prices"
 GB = 10**9
@@ -104,8 +106,20 @@ class Prices:
 
     def table(self) -> PriceTable:
         """The prices as they are now."""
+        return self._database.kept("prices", self._table, of="main")
+
+    def _table(self) -> PriceTable:
         with self._database.read() as session:
             return _load(session)
+
+    def costs(self, usage: Callable[[], Usage]) -> tuple[Cost, ...]:
+        """What a month of each backend costs. ``usage`` reads what is used, of the same databases."""
+
+        def read() -> tuple[Cost, ...]:
+            table = self.table()
+            return tuple(cost_of(each, table) for each in usage().backends)
+
+        return self._database.kept(("costs", time.time() // HOUR), read)
 
     def save(
         self, actor: Actor, *, currency: str, downloads: float, prices: Mapping[str, Price | None]

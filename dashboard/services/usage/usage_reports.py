@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from dashboard.models.usage import duplicates, summaries
 from dashboard.services.csv_cells import csv_line
 from dashboard.services.database import Database
 from dashboard.services.history.history import History
+from dashboard.services.history.history_values import HOUR
 from dashboard.services.requests.request_counts import RequestCounts, RequestTotals
 from dashboard.services.usage.file_figures import AGE_NAMES, SIZE_NAMES, UNKNOWN_AGE
 from dashboard.services.usage.prices import PriceTable, cost_of
@@ -41,6 +43,10 @@ class UsageReports:
 
     def usage(self) -> Usage:
         """Everything that the page shows."""
+        # The periods of what it is put together from begin with an hour.
+        return self._database.kept(("usage", time.time() // HOUR), self._read)
+
+    def _read(self) -> Usage:
         columns = (Backend.id, Backend.name, Backend.preset)
         status = (BackendStatus.objects, BackendStatus.bytes, BackendStatus.counted_at)
         query: Select[*tuple[Any, ...]] = select(*columns, *status)

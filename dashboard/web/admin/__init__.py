@@ -6,7 +6,7 @@ from flask import Flask
 from flask_admin import Admin
 from flask_admin.theme import Theme
 
-from dashboard.web.admin import fragments, layout
+from dashboard.web.admin import fragments, kept_parts, layout
 from dashboard.web.admin.activation import ActivationPages
 from dashboard.web.admin.audit import log_view
 from dashboard.web.admin.audit.audit_pages import AuditPages
@@ -87,5 +87,6 @@ def install(app: Flask) -> None:
         SearchEverything(),
     )
     fragments.install(app)
+    kept_parts.install(app)
     layout.install(app)
     log_view.install(app)

@@ -7,7 +7,6 @@ Who asks, and whether that person may, is decided before by ``guards``, on every
 from __future__ import annotations
 
 import hashlib
-import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -15,11 +14,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from flask import Flask, Response, current_app, g, request
-from flask_login import current_user
-from flask_wtf.csrf import generate_csrf
 
+from dashboard.web.admin.kept_parts import viewer, with_token, without_token
 from dashboard.web.context import from_htmx
-from dashboard.web.language import choice
 
 SHARED_SECONDS = 1.0
 """For which a fragment is shared, if what it shows is still equal."""
@@ -27,8 +24,6 @@ MAX_SHARED = 200
 TOKEN_SECONDS = 3600.0
 """After which a fragment with forms is sent again although nothing has changed: the token in it ages."""
 _EXTENSION = "stowage.fragments"
-_TOKEN = f"token-{secrets.token_hex(16)}"
-"""What stands for the token for forms in a shared fragment. Nobody can write it into a name that is shown."""
 
 
 @dataclass(slots=True)
@@ -77,19 +72,8 @@ def shared(name: str, *parts: Hashable, shows: object, build: Callable[[], str])
     """Return a fragment that people with the same rights see alike. ``name`` and ``parts`` say which one it
     is; see ``SharedFragments.get``."""
     fragments: SharedFragments = current_app.extensions[_EXTENSION]
-    html = fragments.get((name, *parts, _viewer()), shows, lambda: _without_token(build()))
     # The token for forms belongs to one session, not to the one that happened to build the part.
-    return html.replace(_TOKEN, generate_csrf()) if _TOKEN in html else html
-
-
-def _viewer() -> Hashable:
-    """What a page depends on besides its content: two people for whom it is equal see the same."""
-    chosen = choice.preferences()
-    return current_user.info.role, choice.language(), chosen.time_zone, chosen.theme, request.script_root
-
-
-def _without_token(html: str) -> str:
-    return html.replace(g.csrf_token, _TOKEN) if "csrf_token" in g else html
+    return with_token(fragments.get((name, *parts, viewer()), shows, lambda: without_token(build())))
 
 
 def _send_if_changed(response: Response) -> Response:

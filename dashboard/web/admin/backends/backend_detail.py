@@ -12,7 +12,7 @@ from flask import request
 from dashboard.services.backends.snippets import snippets_of
 from dashboard.services.backends.values import BackendInfo
 from dashboard.services.history.history_values import WINDOWS, AnswerTimes, KeptTest, Totals, Uptime
-from dashboard.web import charts
+from dashboard.web.admin import drawn_charts as charts
 from dashboard.web.admin.command_lines import add_command
 from dashboard.web.chart_scales import BYTES, MILLISECONDS, Mark, time_marks
 from dashboard.web.charts import Chart, Series, Small

@@ -15,7 +15,7 @@ from dashboard.services.backends.values import Summary
 from dashboard.services.history.history_values import WINDOWS
 from dashboard.services.permissions import Permission
 from dashboard.services.upkeep.readiness import Part
-from dashboard.web import charts
+from dashboard.web.admin import drawn_charts as charts
 from dashboard.web.admin.page import MenuItem, Page, route, see_other
 from dashboard.web.context import actor, from_htmx, services
 

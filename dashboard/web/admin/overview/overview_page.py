@@ -13,7 +13,7 @@ from dashboard.services.attention.causes import Page as CausePage
 from dashboard.services.backends.values import BackendInfo
 from dashboard.services.history.history_values import Totals
 from dashboard.services.permissions import Permission
-from dashboard.web import charts
+from dashboard.web.admin import drawn_charts as charts
 from dashboard.web.admin.page import MenuItem, Page, route, see_other
 from dashboard.web.admin.progress_view import badge, by_bytes, by_objects, is_active
 from dashboard.web.admin.recent import recent_migrations

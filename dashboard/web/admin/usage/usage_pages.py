@@ -14,11 +14,11 @@ from dashboard.errors import InvalidInput
 from dashboard.services.history.history_values import Totals
 from dashboard.services.permissions import Permission
 from dashboard.services.usage.duplicate_files import Keep
-from dashboard.services.usage.prices import ESTIMATED, cost_of
+from dashboard.services.usage.prices import ESTIMATED
 from dashboard.services.usage.several_backends import Purpose
 from dashboard.services.usage.usage_values import Slice, Usage
 from dashboard.storage.registry import label_of
-from dashboard.web import charts
+from dashboard.web.admin import drawn_charts as charts
 from dashboard.web.admin.files.browser_view import to_token
 from dashboard.web.admin.files.file_selection import Undo, report
 from dashboard.web.admin.page import MenuItem, Page, route, see_other
@@ -67,7 +67,7 @@ class UsagePages(Page):
         days = days if days in PERIODS else "30"
         measure = "objects" if request.args.get("measure") == "objects" else "size"
         totals = services().status.history.totals(int(days))
-        costs = [cost_of(each, table) for each in usage.backends]
+        costs = room.prices.costs(room.reports.usage)
         known = [cost.total for cost in costs if cost.total is not None]
         return str(
             self.render(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,15 @@ from dashboard.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from dashboard.services.services import Services
+    from dashboard.services.workers.worker_values import Queue
 
 
 def main() -> None:
     """The ``stowage`` command."""
     arguments = sys.argv[1:]
+    if arguments[:1] == ["node"]:
+        _node(arguments[1:])
+        return
     if arguments[:1] in (["runner"], ["web"], ["carrier"]):
         _child(arguments[0], arguments[1:])
         return
@@ -28,7 +32,7 @@ def main() -> None:
         from dashboard.cli import stowage
         from dashboard.cli.invocation import Program
 
-    stowage(obj=Program(_open_services, _serve))
+    stowage(obj=Program(_open_services, _serve, _work))
 
 
 @contextmanager
@@ -51,6 +55,22 @@ def _child(name: str, arguments: list[str]) -> None:
         {"web": run_web, "runner": run_runner, "carrier": run_carrier}[name](arguments)
     except (StowageError, SettingsError) as error:
         sys.exit(str(error))
+
+
+def _node(arguments: list[str]) -> None:
+    from dashboard.worker import run_celery
+
+    try:
+        run_celery(arguments)
+    except (StowageError, SettingsError) as error:
+        sys.exit(str(error))
+
+
+def _work(settings: Settings, queues: Sequence[Queue], slots: int, announce: Callable[[str], None]) -> None:
+    with _loading():
+        from dashboard.worker import work
+
+    work(settings, queues, slots, announce)
 
 
 def _open_services(settings: Settings) -> Services:

@@ -152,6 +152,10 @@ def _web_services(app: Flask, settings: Settings) -> Services:
 
 
 def _compose(settings: Settings, database: Database) -> Services:
+    if settings.broker_url:
+        from dashboard.services.cluster.joining import require_celery
+
+        require_celery()
     database.upgrade()
     return compose(settings, database)
 

@@ -120,6 +120,10 @@ def run_runner(arguments: Sequence[str]) -> NoReturn:
     from dashboard.app import open_services
 
     services = open_services(settings).compose_all()
+    if settings.broker_url:
+        from dashboard.services.cluster.job_routes import keep_folder
+
+        keep_folder(services.database, settings.instance)
     code = services.runner.run_forever(stop)
     services.backends.requests.store()
     logging.shutdown()

@@ -26,6 +26,7 @@ _LOCATION = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 _PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _SERVER = re.compile(r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _DATABASE_URL = re.compile(r"(postgresql(\+psycopg)?|postgres)://[^\s\0]*/[^\s\0]+")
+_BROKER_URL = re.compile(r"rediss?://[^\s\0]+")
 _CLAMAV = re.compile(r"/[^\0\n]+|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 MAX_UPLOAD_SIZE = 5 * 1024**3
 MAX_BYTES = 2**62
@@ -53,6 +54,7 @@ class Overrides(TypedDict, total=False):
     key_file: Path
     database_url: str | None
     database_password_file: Path | None
+    broker_url: str | None
     local_roots: tuple[Path, ...]
     machine_credentials: tuple[str, ...]
     max_workers: int
@@ -92,8 +94,10 @@ class Settings:
     all names below it; empty for any. ``public_url``: how people reach the console, such as
     ``https://stowage.example.com``; None if only each request tells. ``database_url``: the PostgreSQL
     database that holds both of ours, with a password or without; None for files in the instance folder.
-    ``database_password_file``: a file with that password alone. ``local_roots``: the folders of this
-    machine that backends may be in; empty for any that is not the console's, a program's or the system's.
+    ``database_password_file``: a file with that password alone. ``broker_url``: the Redis server that tells
+    workers on any machine which jobs there are; None if the console's own runner does them.
+    ``local_roots``: the folders of this machine that backends may be in; empty for any that is not the
+    console's, a program's or the system's.
     ``machine_credentials``: to whom backends may show the cloud credentials of this machine.
     ``accel_redirects``: folders whose files nginx sends, each with its internal address there.
     ``sendfile_roots``: folders whose files another server in front sends. ``max_workers``: most threads a
@@ -115,6 +119,7 @@ class Settings:
     public_url: str | None = None
     database_url: str | None = field(default=None, repr=False)
     database_password_file: Path | None = None
+    broker_url: str | None = field(default=None, repr=False)
     local_roots: tuple[Path, ...] = ()
     machine_credentials: tuple[str, ...] = ()
     accel_redirects: tuple[tuple[Path, str], ...] = ()
@@ -161,6 +166,7 @@ class Settings:
                 "STOWAGE_DATABASE_URL takes the address of a PostgreSQL database, such as: "
                 "postgresql://stowage@db.example.com/stowage"
             )
+        self._check_broker()
         for server in self.machine_credentials:
             if not _SERVER.fullmatch(server):
                 raise SettingsError(
@@ -181,6 +187,22 @@ class Settings:
         self._check_pages()
         if not self.host:
             raise SettingsError("STOWAGE_HOST is empty; use 127.0.0.1, or 0.0.0.0 for every interface.")
+
+    def _check_broker(self) -> None:
+        if not self.broker_url:
+            return
+        # Without what it is: it may hold a password.
+        if not _BROKER_URL.fullmatch(self.broker_url):
+            raise SettingsError(
+                "STOWAGE_BROKER_URL takes the address of a Redis server, such as: "
+                "redis://:password@redis.example.com:6379/0"
+            )
+        if not self.database_url:
+            raise SettingsError(
+                "STOWAGE_BROKER_URL needs STOWAGE_DATABASE_URL: workers on other machines cannot use "
+                "database files in the instance folder. Move them with stowage db move, or leave out "
+                "STOWAGE_BROKER_URL."
+            )
 
     def _check_pages(self) -> None:
         if self.language not in LANGUAGES:
@@ -255,6 +277,7 @@ class Settings:
             database_password_file=overrides.get(
                 "database_password_file", _file(env, "STOWAGE_DATABASE_PASSWORD_FILE")
             ),
+            broker_url=overrides.get("broker_url", env.get("STOWAGE_BROKER_URL", "").strip() or None),
             local_roots=overrides.get("local_roots", _paths(env, "STOWAGE_LOCAL_ROOTS")),
             machine_credentials=overrides.get(
                 "machine_credentials", _listed(env, "STOWAGE_MACHINE_CREDENTIALS")

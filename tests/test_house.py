@@ -56,6 +56,8 @@ VENDORS = {
     "django": {"storage/integrations/django.py"},
     "fsspec": {"storage/integrations/fsspec.py"},
     "cryptography": {"vault/cipher.py", "storage/wrappers/encrypted/aead.py"},
+    "celery": {"services/cluster/messages.py", "services/cluster/node.py"},
+    "kombu": {"services/cluster/messages.py"},
     "psycopg": {"services/postgresql/texts.py"},
     "redis": {"storage/wrappers/cached/redis.py"},
     "zstandard": {"storage/wrappers/compressed/zstd.py"},
@@ -74,8 +76,8 @@ SMALL = {
     "cli/files/file_group.py": "a group of commands",
     "cli/oversight/usage_command.py": "a group of commands",
     "services/usage/usage_services.py": "puts the parts behind the Usage page together",
-    "cli/start.py": "a group of commands",
     "jobs/stop_signal.py": "for the parent and both of its children",
+    "jobs/attempting.py": "for the runner's loop and for workers",
     "jobs/process_identity.py": "for all that look whether another process is alive",
     "cli/formatting.py": "numbers and times as text, used by all commands",
     "web/admin/palette/search_page.py": "a page, apart from what it searches",
@@ -129,6 +131,7 @@ SMALL = {
 
 
 NAMING_DRIVERS = {
+    "services/cluster/job_routes.py": "a folder belongs to a machine",
     "services/usage/prices.py": "estimates of prices: changed all together, and by administrators",
     "storage/registry.py": "the rows",
     "services/files/changing/local_transfers.py": "a folder of this machine, for as long as a command runs",

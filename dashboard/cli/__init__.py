@@ -58,6 +58,7 @@ stowage.commands = Commands(
         "setup": "dashboard.cli.start:setup",
         "storage": "dashboard.cli.storage:storage",
         "token": "dashboard.cli.access.token:token",
+        "worker": "dashboard.cli.start:worker",
         "uploads": "dashboard.cli.uploads:uploads",
         "usage": "dashboard.cli.oversight.usage_command:usage",
         "user": "dashboard.cli.access.user:user",

@@ -23,6 +23,7 @@ from dashboard.settings import Overrides, Settings, SettingsError
 
 if TYPE_CHECKING:
     from dashboard.services.services import Services
+    from dashboard.services.workers.worker_values import Queue
 
 DONE, WITH_ERRORS, WRONG_USE = 0, 1, 2
 """The exit codes."""
@@ -30,11 +31,12 @@ DONE, WITH_ERRORS, WRONG_USE = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What commands use of the floors above them, which they may not import: ``app.open_services`` and
-    ``serving.serve``. The outermost group takes it as ``obj``."""
+    """What commands use of the floors above them, which they may not import: ``app.open_services``,
+    ``serving.serve`` and ``worker.work``. The outermost group takes it as ``obj``."""
 
     open_services: Callable[[Settings], Services]
     serve: Callable[[Settings, Callable[[str], None]], None]
+    work: Callable[[Settings, Sequence[Queue], int, Callable[[str], None]], None] | None = None
 
 
 class Invocation:

@@ -1,4 +1,5 @@
-"""``stowage run`` and ``stowage setup``: the console itself, and its first administrator."""
+"""``stowage run``, ``stowage worker`` and ``stowage setup``: the console, a machine that works for it, and
+its first administrator."""
 
 from __future__ import annotations
 
@@ -30,6 +31,38 @@ def run(invocation: Invocation, host: str | None, port: int | None) -> None:
         given["port"] = port
     settings = invocation.settings(**given)
     invocation.program.serve(settings, invocation.out.say)
+    invocation.out.document({"stopped": True})
+
+
+@click.command(cls=Command)
+@click.option(
+    "--queues",
+    default="migrations,counts,media,maintenance",
+    show_default=True,
+    help="The queues to take jobs from, separated by commas.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    help="How many migrations, or parts of one, to work on at once. Default: one for each core.",
+)
+@pass_invocation
+def worker(invocation: Invocation, queues: str, concurrency: int | None) -> None:
+    """Do jobs for a console, on this or any other machine.
+
+    Needs STOWAGE_BROKER_URL, STOWAGE_DATABASE_URL and the key file of the console. Jobs that need the folders
+    of the console's machine are done only where its instance folder is. Stops cleanly on Ctrl-C and SIGTERM:
+    unfinished work goes on elsewhere.
+    """
+    from dashboard.services.workers.worker_values import Queue
+
+    names = dict.fromkeys(name.strip() for name in queues.split(",") if name.strip())
+    known = {queue.value: queue for queue in Queue}
+    if not names or not names.keys() <= known.keys():
+        raise click.BadParameter(f"Choose among {', '.join(known)}.", param_hint="--queues")
+    assert invocation.program.work is not None
+    chosen = [known[name] for name in names]
+    invocation.program.work(invocation.settings(), chosen, concurrency or 0, invocation.out.say)
     invocation.out.document({"stopped": True})
 
 

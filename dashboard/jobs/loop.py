@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
-from dashboard.errors import Kind, StowageError
+from dashboard.errors import StowageError
+from dashboard.jobs.attempting import attempt, record
 from dashboard.jobs.types import (
     LANES,
     LEASE,
@@ -18,7 +19,6 @@ from dashboard.jobs.types import (
     Job,
     JobContext,
     JobKind,
-    JobResult,
     JobStore,
     Lane,
 )
@@ -146,8 +146,10 @@ class RunnerLoop:
 
     def _work(self, context: JobContext) -> None:
         job = context.job
+        handler = self._handlers[job.kind]
         try:
-            self._record(context, self._attempt(context))
+            if record(self._store, handler, job, attempt(handler, context)):
+                self._restart.set()
         except StowageError as error:
             # The lease expires and the job runs again, which every handler allows for.
             log.warning("The result of job %d (%s) could not be recorded: %s", job.id, job.kind, error)
@@ -156,37 +158,6 @@ class RunnerLoop:
                 self._running.pop(job.id, None)
             self._ended(job)
             self._wake.set()
-
-    def _attempt(self, context: JobContext) -> JobResult | StowageError:
-        job = context.job
-        try:
-            return self._handlers[job.kind].run(context)
-        except StowageError as error:
-            log.warning("Job %d (%s) failed: %s", job.id, job.kind, error)
-            return error
-        except Exception:
-            log.exception("Job %d (%s) failed unexpectedly", job.id, job.kind)
-            return StowageError(
-                Kind.INTERNAL,
-                "Something went wrong inside Stowage while this was running.",
-                operation=job.kind,
-                remedy="Check the console's log for details; it is safe to try again.",
-            )
-
-    def _record(self, context: JobContext, result: JobResult | StowageError) -> None:
-        job = context.job
-        if isinstance(result, StowageError):
-            # The subject first: a crash in between then repeats the job instead of losing its failure.
-            self._handlers[job.kind].failed(job, result)
-            self._store.finish(job, result.reason)
-            return
-        if result.requeue:
-            self._store.requeue(job)
-        else:
-            self._store.finish(job)
-        if result.restart:
-            log.warning("Job %d left threads blocked in network calls: restarting the runner", job.id)
-            self._restart.set()
 
     def _shut_down(self) -> int:
         self._stop_jobs.set()

@@ -109,6 +109,8 @@ class JobContext:
         self._job = job
         self._stop = stop
         self._lease_lost = Event()
+        self.copied = 0
+        """How many objects this job has copied so far; other threads may read it."""
         self._deadline = time.monotonic() + max(0.0, job.lease_until - time.time())
 
     @property

@@ -237,6 +237,14 @@ def translate_error(error: DBAPIError | PoolTimeout | sqlite3.DatabaseError) -> 
     )
 
 
+def is_server_away(error: Exception) -> bool:
+    """Whether this is about a database server that does not answer, or was restarted."""
+    found = translate_error(error) if isinstance(error, DBAPIError | PoolTimeout) else error
+    return (
+        isinstance(found, StowageError) and found.operation == "database" and found.kind is Kind.UNREACHABLE
+    )
+
+
 def _busy_error() -> StowageError:
     return StowageError(
         Kind.TIMEOUT,

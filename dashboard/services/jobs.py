@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from sqlalchemy import (
+    ColumnElement,
     CursorResult,
     Float,
     Select,
@@ -119,6 +120,16 @@ class JobInfo:
     finished_at: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class DueJob:
+    """A job that may be claimed. ``fence``: how often it was claimed before."""
+
+    id: int
+    kind: JobKind
+    subject_id: int
+    fence: int
+
+
 class Jobs:
     """The ``JobStore`` of ``dashboard.jobs`` over the main database."""
 
@@ -136,15 +147,37 @@ class Jobs:
 
     def claim(self, kinds: frozenset[JobKind], owner: str, lease: float) -> Job | None:
         """See ``JobStore``. One UPDATE decides, so two runners never get the same job."""
+        return self._claim(_due(kinds), {}, owner, lease)
+
+    def claim_one(self, job_id: int, owner: str, lease: float) -> Job | None:
+        """Claim this job if it may be claimed now, as ``claim`` does."""
+        return self._claim(_due(None), {"job_id": clamp_integer(job_id)}, owner, lease)
+
+    def due(self, limit: int = MAX_JOBS) -> tuple[DueJob, ...]:
+        """The oldest jobs that may be claimed now."""
+        with self._database.read() as session:
+            rows = session.execute(_all_due(), {"now": time.time(), "limit": limit}).all()
+        return tuple(DueJob(row.id, JobKind(row.kind), row.subject_id, row.fence) for row in rows)
+
+    def get_due(self, job_id: int) -> DueJob | None:
+        """The job, if it may be claimed now."""
+        parameters = {"job_id": clamp_integer(job_id), "now": time.time()}
+        with self._database.read() as session:
+            if session.scalar(_due(None), parameters) is None:
+                return None
+            row = session.get(JobRow, job_id)
+        return DueJob(row.id, JobKind(row.kind), row.subject_id, row.fence) if row else None
+
+    def _claim(self, due: Select[int], parameters: dict[str, int], owner: str, lease: float) -> Job | None:
         now = time.time()
         with self._database.read() as session:
             # Most polls find nothing, so they do without the write lock.
-            if session.scalar(_due(kinds), {"now": now}) is None:
+            if session.scalar(due, {**parameters, "now": now}) is None:
                 return None
         with self._database.write() as session:
             row = session.execute(
                 update(JobRow)
-                .where(JobRow.id == _due(kinds).scalar_subquery())
+                .where(JobRow.id == due.scalar_subquery())
                 .values(
                     state=JobState.RUNNING.value,
                     owner=owner,
@@ -155,7 +188,7 @@ class Jobs:
                 )
                 .returning(JobRow.id, JobRow.kind, JobRow.subject_id, JobRow.fence, JobRow.attempts)
                 .execution_options(synchronize_session=False),
-                {"now": now},
+                {**parameters, "now": now},
             ).one_or_none()
         if row is None:
             return None
@@ -297,9 +330,21 @@ def _update_claimed(session: Session, job: Job, **values: object) -> bool:
 
 
 @cache
-def _due(kinds: frozenset[JobKind]) -> Select[int]:
-    """Return a query for the oldest job that may be claimed at the parameter ``now``. A runner asks for it
-    several times a second for each lane, and putting it together takes longer than running it."""
+def _due(kinds: frozenset[JobKind] | None) -> Select[int]:
+    """Return a query for the oldest job of these kinds that may be claimed at the parameter ``now``; without
+    kinds, for the job with the parameter ``id``. A runner asks for it several times a second for each lane,
+    and putting it together takes longer than running it."""
+    which = JobRow.kind.in_([kind.value for kind in kinds]) if kinds else JobRow.id == bindparam("job_id")
+    return select(JobRow.id).where(which, _may_be_claimed()).order_by(JobRow.id).limit(1)
+
+
+@cache
+def _all_due() -> Select[int, str, int, int]:
+    columns = (JobRow.id, JobRow.kind, JobRow.subject_id, JobRow.fence)
+    return select(*columns).where(_may_be_claimed()).order_by(JobRow.id).limit(bindparam("limit"))
+
+
+def _may_be_claimed() -> ColumnElement[bool]:
     now = bindparam("now", type_=Float)
     other = aliased(JobRow)
     same_subject_is_running = exists().where(
@@ -309,16 +354,10 @@ def _due(kinds: frozenset[JobKind]) -> Select[int]:
         other.state == JobState.RUNNING,
         other.lease_until >= now,
     )
-    return (
-        select(JobRow.id)
-        .where(
-            JobRow.kind.in_([kind.value for kind in kinds]),
-            or_(
-                and_(JobRow.state == JobState.QUEUED, JobRow.not_before <= now),
-                and_(JobRow.state == JobState.RUNNING, JobRow.lease_until < now),
-            ),
-            ~same_subject_is_running,
-        )
-        .order_by(JobRow.id)
-        .limit(1)
+    return and_(
+        or_(
+            and_(JobRow.state == JobState.QUEUED, JobRow.not_before <= now),
+            and_(JobRow.state == JobState.RUNNING, JobRow.lease_until < now),
+        ),
+        ~same_subject_is_running,
     )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dashboard.services.switching.activation import Activation
     from dashboard.services.upkeep.upkeep import Upkeep
     from dashboard.services.usage.usage_services import UsageServices
+    from dashboard.services.workers.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,9 @@ class Work(Protocol):
 
     @property
     def notifications(self) -> Notifications: ...
+
+    @property
+    def workers(self) -> Workers: ...
 
 
 class Runner:
@@ -206,17 +210,38 @@ class Runner:
         ended: Callable[[Job], None],
         urgent: frozenset[JobKind],
     ) -> int:
+        if self._live.started.broker_url:
+            return self._dispatch(lock, self._live.started.broker_url, stop)
         lock.expire(self._work.jobs)
         self._live.publish(self._database)
         self._loop = RunnerLoop(
             self._work.jobs,
-            self._handlers(),
+            self.handlers(),
             owner=this_process(),
             ready=lambda: self._is_ready(lock),
             ended=ended,
             urgent=urgent,
         )
         return self._loop.run(stop)
+
+    def _dispatch(self, lock: HoldsRunnerLock, broker_url: str, stop: threading.Event) -> int:
+        # Only where there is a broker.
+        from dashboard.services.cluster.dispatcher import Dispatcher
+        from dashboard.services.cluster.job_routes import Routes
+        from dashboard.services.cluster.messages import JobMessages
+
+        self._live.publish(self._database)
+        sender = JobMessages(broker_url)
+        try:
+            return Dispatcher(
+                self._work.jobs,
+                self._work.workers,
+                Routes(self._database),
+                sender,
+                ready=lambda: self._is_ready(lock),
+            ).run(stop)
+        finally:
+            sender.close()
 
     def _is_ready(self, lock: HoldsRunnerLock) -> bool:
         # The loop asks this several times a second.
@@ -233,7 +258,8 @@ class Runner:
             self._live.publish(self._database)
         return not self._work.keys.state().sealed
 
-    def _handlers(self) -> Mapping[JobKind, Handler]:
+    def handlers(self) -> Mapping[JobKind, Handler]:
+        """What does the jobs of each kind."""
         work = self._work
         return {
             JobKind.MIGRATION: Handler(

@@ -314,4 +314,4 @@ def test_every_kind_of_job_has_threads_of_exactly_one_lane(services: Services) -
     """A kind without a lane would be queued and never run."""
     kinds = [kind for lane in LANES for kind in lane.kinds]
     assert sorted(kinds) == sorted(JobKind)
-    assert set(services.runner._handlers()) == set(JobKind)
+    assert set(services.runner.handlers()) == set(JobKind)

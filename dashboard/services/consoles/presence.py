@@ -51,7 +51,7 @@ class Presence:
         """Say that this web server is there. Raises ``CONFLICT`` if it may not be: another console has
         another instance folder, or the clock is wrong."""
         if self._database.on_server:
-            self._check_clock()
+            check_clock(self._database)
             self._address, self._marker = address, shared_folder.put_marker(self._instance)
             try:
                 # First, so that of two that start at once one sees the other.
@@ -77,20 +77,6 @@ class Presence:
             except StowageError as error:
                 log.debug("That this web server ends was not noted: %s", error.reason)
 
-    def _check_clock(self) -> None:
-        before = time.time()
-        with self._database.read() as session:
-            server = session.scalar(select(clock(self._database))) or 0.0
-        after = time.time()
-        ahead = before - server if before > server else min(0.0, after - server)
-        if abs(ahead) > MAX_CLOCK_SECONDS:
-            raise StowageError(
-                Kind.CONFLICT,
-                f"This machine's clock and that of the database server differ by {abs(ahead):,.0f} seconds.",
-                operation="start",
-                remedy="Let NTP set the clocks of all machines, then start it again.",
-            )
-
     def _check_folder(self) -> None:
         other = shared_folder.console_elsewhere(self._instance, self._processes, wait=self._stop.wait)
         if other is not None:
@@ -111,4 +97,20 @@ class Presence:
     def _beat(self) -> None:
         self._processes.beat(
             WEB, address=self._address, active=True, marker=self._marker, settings=self._settings
+        )
+
+
+def check_clock(database: Database) -> None:
+    """Raise ``CONFLICT`` if this machine's clock differs from the database server's by too much."""
+    before = time.time()
+    with database.read() as session:
+        server = session.scalar(select(clock(database))) or 0.0
+    after = time.time()
+    ahead = before - server if before > server else min(0.0, after - server)
+    if abs(ahead) > MAX_CLOCK_SECONDS:
+        raise StowageError(
+            Kind.CONFLICT,
+            f"This machine's clock and that of the database server differ by {abs(ahead):,.0f} seconds.",
+            operation="start",
+            remedy="Let NTP set the clocks of all machines, then start it again.",
         )

@@ -148,6 +148,17 @@ OWN: tuple[KnownVariable, ...] = (
         _RESTART,
         where=_COMMAND,
     ),
+    dataclasses.replace(
+        _own(
+            "broker_url",
+            "General",
+            "The Redis server that tells workers on any machine of jobs. Empty for the console's own runner.",
+            _RESTART,
+            where=_COMMAND,
+        ),
+        secret=True,
+        chosen_by_people=True,
+    ),
     _own("max_workers", "General", "How many objects a migration copies at once at most, 1 to 256.", _NOW),
     _own(
         "carriers",

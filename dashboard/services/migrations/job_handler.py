@@ -21,7 +21,7 @@ from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
 from dashboard.services.backends.name_rules_store import NameRulesStore
-from dashboard.services.database import Database, translate_error
+from dashboard.services.database import Database, is_server_away, translate_error
 from dashboard.services.engines import BUSY_SECONDS
 from dashboard.services.jobs import enqueue, is_current_claim
 from dashboard.services.migrations.carrying import processes
@@ -75,7 +75,13 @@ class MigrationHandler:
         except FencedOut:
             # If the lease is lost this changes nothing; if not, the next claim has a newer fence.
             return JobResult(requeue=True)
-        except DatabaseError as error:
+        except (DatabaseError, StowageError) as error:
+            if is_server_away(error):
+                # Nobody has to resume it by hand: it goes on when the server is back.
+                log.warning("Migration %d waits for the database server", row.id)
+                return JobResult(requeue=True)
+            if isinstance(error, StowageError):
+                raise
             log.exception("The ledger of migration %d cannot be used", row.id)
             raise _ledger_error(row.id, translate_error(error)) from error
         finally:

@@ -198,13 +198,8 @@ def _bury(session: Session, task: WorkerTask) -> None:
     assert isinstance(removed, CursorResult)
     if removed.rowcount and task.kind != CARRIER:
         claim = (Job.kind == task.kind) & (Job.subject_id == task.subject_id) & (Job.fence == task.fence)
-        still = (Job.state == JobState.RUNNING.value) & (Job.owner == owner(task.worker_id, task.pid))
+        still = (Job.state == JobState.RUNNING.value) & (Job.owner == task.process)
         session.execute(update(Job).where(claim & still).values(lease_until=0.0))
-
-
-def owner(worker: str, pid: int) -> str:
-    """How a worker's process signs the jobs that it claims."""
-    return f"{worker}:{pid}"
 
 
 def _task(row: WorkerTask) -> TaskInfo:

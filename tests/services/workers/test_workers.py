@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.synchronize
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from dashboard.services.workers.worker_values import (
     Queue,
     WorkerState,
 )
-from dashboard.services.workers.workers import CARRIER, Workers, owner
+from dashboard.services.workers.workers import CARRIER, Workers
 from tests.services.database_file import opened
 
 ELSEWHERE = "0b7c/pid:[1]/77@123"
@@ -135,7 +134,7 @@ def test_a_worker_that_ends_is_gone_with_its_tasks(workers: Workers) -> None:
 def _begin_and_wait(folder: Path, worker: str, begun: multiprocessing.synchronize.Event) -> None:
     with opened(folder) as database:
         assert Workers(database).begin_task(worker, JobKind.COUNT, 3, fence=1)
-        job = Jobs(database).claim(frozenset({JobKind.COUNT}), owner(worker, os.getpid()), 900)
+        job = Jobs(database).claim(frozenset({JobKind.COUNT}), this_process(), 900)
         assert job is not None
         begun.set()
         SPAWN.Event().wait()

@@ -1,0 +1,127 @@
+"""What a worker's process does when it gets a message. Knows nothing of Celery."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dashboard.errors import StowageError
+from dashboard.jobs.attempting import attempt, record
+from dashboard.jobs.process_identity import this_process
+from dashboard.jobs.types import LEASE, Handler, Job, JobContext, JobKind
+from dashboard.services.cluster.job_routes import Routes
+from dashboard.services.cluster.staying_alive import SignsOfLife
+from dashboard.services.jobs import Jobs
+from dashboard.services.keys import Keys
+from dashboard.services.workers.workers import CARRIER, Workers
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """A request to carry for a run of a migration: see ``carrying.carrier_main.carry``."""
+
+    migration_id: int
+    fence: int
+    number: int
+    carriers: int
+
+
+class Work:
+    """One for each process. ``worker``: the id it is registered under; ``has_files``: whether it shares the
+    console's instance folder; ``carry``: carries, and returns whether this process should be replaced;
+    ``before`` and ``after`` are called around each task. Not thread-safe: one task at a time."""
+
+    def __init__(
+        self,
+        worker: str,
+        *,
+        has_files: bool,
+        jobs: Jobs,
+        workers: Workers,
+        routes: Routes,
+        keys: Keys,
+        handlers: Mapping[JobKind, Handler],
+        carry: Callable[[Carry, Callable[[], bool], Callable[[int], None]], bool],
+        before: Callable[[], object] = lambda: None,
+        after: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._worker = worker
+        self._has_files = has_files
+        self._jobs = jobs
+        self._workers = workers
+        self._routes = routes
+        self._keys = keys
+        self._handlers = handlers
+        self._carry = carry
+        self._before = before
+        self._after = after
+
+    def look_at_job(self, job_id: int, stop: threading.Event) -> bool:
+        """Do a job if it may be claimed, and nothing otherwise; return whether this process should be
+        replaced, because threads of it hang. ``stop`` ends it, and it is queued again."""
+        try:
+            job = self._claim(job_id)
+            if job is None:
+                return False
+            return self._do(job, stop)
+        except StowageError as error:
+            # The message was as good as lost: the dispatcher sends another.
+            log.warning("Job %d could not be looked at: %s", job_id, error)
+            return False
+
+    def carry(self, request: Carry, stop: threading.Event) -> bool:
+        """Carry for a run, if it still wants this carrier; return whether this process should be replaced."""
+        try:
+            if self._keys.state().sealed:
+                return False
+            self._before()
+            task = self._workers.begin_task(
+                self._worker, CARRIER, request.migration_id, fence=request.fence, number=request.number
+            )
+            if task is None:
+                return False
+            copied = [0]
+
+            def note(objects: int) -> None:
+                copied[0] = objects
+
+            with SignsOfLife(self._workers, task, copied=lambda: copied[0]):
+                return self._carry(request, stop.is_set, note)
+        except StowageError as error:
+            # Its run notices that the task is gone, and takes back what it held.
+            log.warning("Carrier %d of migration %d ends: %s", request.number, request.migration_id, error)
+            return False
+
+    def _claim(self, job_id: int) -> Job | None:
+        if self._keys.state().sealed:
+            return None
+        due = self._jobs.get_due(job_id)
+        if due is None:
+            return None
+        # A backend may have been changed since the message was sent.
+        if not self._has_files and self._routes.of(due.kind, due.subject_id).local:
+            return None
+        return self._jobs.claim_one(job_id, this_process(), LEASE)
+
+    def _do(self, job: Job, stop: threading.Event) -> bool:
+        self._before()
+        task = self._workers.begin_task(self._worker, job.kind, job.subject_id, fence=job.fence)
+        if task is None:
+            # This worker is taken for dead: it may begin nothing.
+            self._jobs.requeue(job)
+            return False
+        context = JobContext(job, stop)
+
+        def renew() -> None:
+            if not context.lease_lost:
+                context.on_renewal(self._jobs.renew(job, LEASE))
+
+        handler = self._handlers[job.kind]
+        with SignsOfLife(self._workers, task, copied=lambda: context.copied, renew=renew):
+            replace = record(self._jobs, handler, job, attempt(handler, context))
+        self._after()
+        return replace

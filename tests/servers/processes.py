@@ -38,11 +38,13 @@ def program(name: str) -> str:
 
 def wait_until(done: Callable[[], bool], *, seconds: float, what: str) -> None:
     """Poll a condition. Raises ``TimeoutError``, naming it, if it is not true within ``seconds``."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.01
     while not done():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        # What takes long is not asked for so often that asking is most of the work.
+        pause = min(pause * 1.3, 0.1)
 
 
 # The server replaces the shell; what stays behind beside it kills the whole group when the pipe from

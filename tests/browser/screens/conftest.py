@@ -55,7 +55,7 @@ def hands(
         reduced_motion="reduce" if way.keyboard else "no-preference",
         accept_downloads=True,
     )
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     with listening(page, running.address) as heard:
         yield Hands(page, way, running.address)

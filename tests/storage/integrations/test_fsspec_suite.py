@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from fsspec.tests import abstract
+from fsspec.tests.abstract.common import GLOB_EDGE_CASES_TESTS
 
 from dashboard.storage import Storage
 from dashboard.storage.integrations.fsspec import StowageFileSystem
@@ -56,8 +57,53 @@ everywhere = pytest.mark.parametrize("made", PLACES, indirect=True, scope="modul
 here = pytest.mark.parametrize("made", PLACES[:2], indirect=True, scope="module")
 
 
-@everywhere
+PATTERNS_FOR_A_SERVER = (
+    ("fil?1", False, None),
+    ("*", True, 2),
+    ("**", False, None),
+    ("**/subdir0/nested*", True, 2),
+    ("subdir[1-2]", True, None),
+)
+
+
+@here
 class TestCopy(abstract.AbstractCopyTests, Fixtures): ...  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("made", PLACES[2:], indirect=True, scope="module")
+class TestCopyOnAServer(abstract.AbstractCopyTests, Fixtures):  # type: ignore[misc]
+    """All of it; of the patterns, which are read before a server hears of them, one of each sort."""
+
+    @pytest.mark.parametrize(
+        GLOB_EDGE_CASES_TESTS["argnames"],
+        [
+            pytest.param(*case, marks=() if case[:3] in PATTERNS_FOR_A_SERVER else pytest.mark.torture)
+            for case in GLOB_EDGE_CASES_TESTS["argvalues"]
+        ],
+    )
+    def test_copy_glob_edge_cases(  # type: ignore[no-untyped-def]
+        self,
+        path,
+        recursive,
+        maxdepth,
+        expected,
+        fs,
+        fs_join,
+        fs_glob_edge_cases_files,
+        fs_target,
+        fs_sanitize_path,
+    ) -> None:
+        super().test_copy_glob_edge_cases(
+            path,
+            recursive,
+            maxdepth,
+            expected,
+            fs,
+            fs_join,
+            fs_glob_edge_cases_files,
+            fs_target,
+            fs_sanitize_path,
+        )
 
 
 @here

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dashboard.migration.leftovers import sweep_interrupted
 from dashboard.migration.plan import plan
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, ObjectState, Outcome, Spec
@@ -161,3 +163,13 @@ def test_a_small_object_asks_for_no_uploads(killed: KilledCopy) -> None:
         writing.write(data)
         writing.commit()
     assert [method for method, target in killed.proxy.seen if "small" in target] == ["PUT"]
+
+
+def test_what_another_carrier_takes_over_goes_on_with_the_parts_of_the_dead_one(killed: KilledCopy) -> None:
+    killed.send(part(1), part(2))
+    ledger = killed.ledgers.open()
+    ledger.begin()
+    sweep_interrupted(killed.place, ledger, "source", stop=threading.Event())
+    assert killed.resume() is Outcome.CLEAN
+    assert killed.sent == [3, 4]
+    killed.assert_arrived(DATA)

@@ -6,7 +6,7 @@ import time
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Float, Select, bindparam, exists, func, or_, select
+from sqlalchemy import BigInteger, Float, Select, bindparam, exists, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from dashboard.errors import Kind, StowageError
@@ -15,7 +15,7 @@ from dashboard.services.audit import shorten
 from dashboard.services.backends.drafts import NAME
 from dashboard.services.backends.status import COUNT_IS_STALE, Badge, status_of
 from dashboard.services.backends.values import BackendChoice, BackendInfo, Summary
-from dashboard.services.database import Database, clamp_integer
+from dashboard.services.database import MAX_INTEGER, Database, clamp_integer
 from dashboard.storage import registry
 from dashboard.storage.registry import label_of
 from dashboard.storage.types import EMPTY
@@ -44,8 +44,9 @@ class BackendQueries:
         first = clamp_integer(max(0, offset))
 
         def read() -> tuple[BackendInfo, ...]:
-            query = select(Backend).order_by(*_ORDER).offset(first)
-            return self._infos(query.limit(limit) if limit is not None else query)
+            with self._database.read() as session:
+                values = {"first": first, "most": MAX_INTEGER if limit is None else clamp_integer(limit)}
+                return tuple(map(info, session.scalars(_in_order(), values)))
 
         key = ("backends", first, limit, _moment())
         return self._database.kept(key, read, of="main", keep_if=lambda found: len(found) <= MAX_KEPT)
@@ -77,10 +78,8 @@ class BackendQueries:
         return self._database.kept("backends.choices", self._choices, of="main")
 
     def _choices(self) -> tuple[BackendChoice, ...]:
-        columns = (Backend.name, Backend.active, BackendStatus.objects, Backend.preset)
-        query = select(*columns).outerjoin(BackendStatus, BackendStatus.backend_id == Backend.id)
         with self._database.read() as session:
-            return tuple(BackendChoice(*row) for row in session.execute(query.order_by(*_ORDER)))
+            return tuple(BackendChoice(*row) for row in session.execute(_names_in_order()))
 
     def summary(self) -> Summary:
         """Figures about all backends together."""
@@ -99,10 +98,6 @@ class BackendQueries:
                 worst=tuple(map(info, session.scalars(_worst()))) if row.failing else (),
             )
 
-    def _infos(self, query: Select[Any]) -> tuple[BackendInfo, ...]:
-        with self._database.read() as session:
-            return tuple(info(row) for row in session.scalars(query.options(*_WHOLE)))
-
 
 def _moment() -> int:
     """What belongs to the key of what is kept: a count is over when nothing was heard of it for a while, and
@@ -111,6 +106,19 @@ def _moment() -> int:
 
 
 # Putting these together takes longer than running them, and many pages ask.
+
+
+@cache
+def _in_order() -> Select[Any]:
+    page = select(Backend).order_by(*_ORDER).limit(bindparam("most", type_=BigInteger))
+    return page.offset(bindparam("first", type_=BigInteger)).options(*_WHOLE)
+
+
+@cache
+def _names_in_order() -> Select[*tuple[Any, ...]]:
+    columns = (Backend.name, Backend.active, BackendStatus.objects, Backend.preset)
+    query = select(*columns).outerjoin(BackendStatus, BackendStatus.backend_id == Backend.id)
+    return query.order_by(*_ORDER)
 
 
 @cache

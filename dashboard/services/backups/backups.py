@@ -7,8 +7,10 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import cache
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, StowageError
@@ -216,9 +218,14 @@ def _require_usable(session: Session, name: str) -> None:
         )
 
 
+@cache
+def _newest_of() -> Select[Any]:
+    wanted = Backup.state == bindparam("state")
+    return select(Backup).where(wanted).order_by(Backup.finished_at.desc()).limit(1)
+
+
 def _newest(session: Session, state: BackupState) -> BackupInfo | None:
-    query = select(Backup).where(Backup.state == state).order_by(Backup.finished_at.desc()).limit(1)
-    row = session.scalar(query)
+    row = session.scalar(_newest_of(), {"state": state.value})
     return _info(row) if row is not None else None
 
 

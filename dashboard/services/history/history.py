@@ -12,9 +12,23 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, delete, func, insert, select
+from sqlalchemy import (
+    Connection,
+    Float,
+    Integer,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dashboard.errors import StowageError
@@ -120,26 +134,11 @@ class History:
         return self._database.kept(key, lambda: self._read_uptime(ids, shape, begin), of="work")
 
     def _read_uptime(self, backend_ids: Sequence[int], shape: Window, begin: int) -> Mapping[int, Uptime]:
-        index = ((checks.c.at - begin) / shape.cell).label("cell")
-        query = (
-            select(
-                checks.c.backend_id,
-                func.floor(index).label("cell"),
-                func.sum(checks.c.up).label("up"),
-                func.sum(checks.c.slow).label("slow"),
-                func.sum(checks.c.down).label("down"),
-            )
-            .where(
-                checks.c.backend_id.in_(backend_ids),
-                checks.c.seconds == shape.period,
-                checks.c.at >= begin,
-                checks.c.at < begin + shape.cell * shape.cells,
-            )
-            .group_by(checks.c.backend_id, "cell")
-        )
+        values = {"ids": list(backend_ids), "begin": begin, "cell_seconds": shape.cell}
+        values |= {"period": shape.period, "end": begin + shape.cell * shape.cells}
         found: dict[int, dict[int, Any]] = {}
         with self._database.work_read() as connection:
-            for row in connection.execute(query):
+            for row in connection.execute(_checks_by_cell(), values):
                 found.setdefault(row.backend_id, {})[int(row.cell)] = row
         return {each: _uptime(found.get(each, {}), shape, begin) for each in backend_ids}
 
@@ -180,21 +179,13 @@ class History:
         step, period = (6 * HOUR, HOUR) if days <= 31 else (DAY, DAY)
         count = days * DAY // step
         times = (*(float((int(now) // step - i) * step) for i in range(count - 1, -1, -1)), now)
-        wanted = [totals.c.backend_id.in_(backend_ids)] if backend_ids is not None else []
-        columns = (totals.c.backend_id, totals.c.counted_at, totals.c.objects, totals.c.bytes)
-        newest = (
-            select(totals.c.backend_id, func.max(totals.c.at).label("at"))
-            .where(totals.c.seconds == DAY, totals.c.counted_at < times[0], *wanted)
-            .group_by(totals.c.backend_id)
-            .subquery()
-        )
-        same = and_(totals.c.backend_id == newest.c.backend_id, totals.c.at == newest.c.at)
-        earlier = select(*columns).join(newest, same).where(totals.c.seconds == DAY)
-        within = select(*columns).where(totals.c.seconds == period, totals.c.counted_at >= times[0], *wanted)
+        values: dict[str, Any] = {"begin": times[0]}
+        if backend_ids is not None:
+            values["ids"] = list(backend_ids)
         rows: dict[int, list[tuple[float, int, int]]] = {}
         with self._database.work_read() as connection:
-            for query in (earlier, within):
-                for row in connection.execute(query):
+            for query in _counts_since(period, some=backend_ids is not None):
+                for row in connection.execute(query, values):
                     rows.setdefault(row.backend_id, []).append((row.counted_at, row.objects, row.bytes))
         for each in rows.values():
             each.sort()
@@ -223,27 +214,9 @@ class History:
         return self._database.kept(("since", ids), lambda: self._read_since(ids), of="work") if ids else {}
 
     def _read_since(self, backend_ids: Sequence[int]) -> Mapping[int, float]:
-        latest = (
-            select(states.c.backend_id, func.max(states.c.id).label("id"))
-            .where(states.c.backend_id.in_(backend_ids))
-            .group_by(states.c.backend_id)
-            .subquery()
-        )
-        now = select(states).join(latest, states.c.id == latest.c.id).subquery()
-        other = (
-            select(func.max(states.c.id))
-            .where(states.c.backend_id == now.c.backend_id, states.c.badge != now.c.badge)
-            .correlate(now)
-            .scalar_subquery()
-        )
-        query = (
-            select(states.c.backend_id, func.min(states.c.at).label("at"))
-            .join(now, and_(now.c.backend_id == states.c.backend_id, now.c.badge == states.c.badge))
-            .where(states.c.id > func.coalesce(other, 0))
-            .group_by(states.c.backend_id)
-        )
         with self._database.work_read() as connection:
-            return {row.backend_id: row.at for row in connection.execute(query)}
+            found = connection.execute(_present_badges(), {"ids": list(backend_ids)})
+            return {row.backend_id: row.at for row in found}
 
     def _write(self, what: str, write: Callable[[Connection], None]) -> None:
         try:
@@ -251,6 +224,70 @@ class History:
                 write(connection)
         except StowageError as error:
             log.warning("A %s was not added to the history: %s", what, error)
+
+
+# Putting these together takes longer than running them, and pages ask again and again.
+
+
+@cache
+def _checks_by_cell() -> Select[Any]:
+    """The checks of backends from ``begin`` to ``end``, added up by cells of ``cell_seconds``."""
+    index = (checks.c.at - bindparam("begin", type_=Integer)) / bindparam("cell_seconds", type_=Integer)
+    columns = (
+        checks.c.backend_id,
+        func.floor(index).label("cell"),
+        func.sum(checks.c.up).label("up"),
+        func.sum(checks.c.slow).label("slow"),
+        func.sum(checks.c.down).label("down"),
+    )
+    wanted = (
+        checks.c.backend_id.in_(bindparam("ids", expanding=True)),
+        checks.c.seconds == bindparam("period"),
+        checks.c.at >= bindparam("begin", type_=Integer),
+        checks.c.at < bindparam("end", type_=Integer),
+    )
+    return select(*columns).where(*wanted).group_by(checks.c.backend_id, "cell")
+
+
+@cache
+def _counts_since(period: int, *, some: bool) -> tuple[Select[Any], Select[Any]]:
+    """The newest count of each backend before ``begin``, and all since then. ``some``: of some backends."""
+    wanted = [totals.c.backend_id.in_(bindparam("ids", expanding=True))] if some else []
+    columns = (totals.c.backend_id, totals.c.counted_at, totals.c.objects, totals.c.bytes)
+    begin = bindparam("begin", type_=Float)
+    newest = (
+        select(totals.c.backend_id, func.max(totals.c.at).label("at"))
+        .where(totals.c.seconds == DAY, totals.c.counted_at < begin, *wanted)
+        .group_by(totals.c.backend_id)
+        .subquery()
+    )
+    same = and_(totals.c.backend_id == newest.c.backend_id, totals.c.at == newest.c.at)
+    earlier = select(*columns).join(newest, same).where(totals.c.seconds == DAY)
+    return earlier, select(*columns).where(totals.c.seconds == period, totals.c.counted_at >= begin, *wanted)
+
+
+@cache
+def _present_badges() -> Select[Any]:
+    """Since when backends have had their badges."""
+    latest = (
+        select(states.c.backend_id, func.max(states.c.id).label("id"))
+        .where(states.c.backend_id.in_(bindparam("ids", expanding=True)))
+        .group_by(states.c.backend_id)
+        .subquery()
+    )
+    now = select(states).join(latest, states.c.id == latest.c.id).subquery()
+    other = (
+        select(func.max(states.c.id))
+        .where(states.c.backend_id == now.c.backend_id, states.c.badge != now.c.badge)
+        .correlate(now)
+        .scalar_subquery()
+    )
+    return (
+        select(states.c.backend_id, func.min(states.c.at).label("at"))
+        .join(now, and_(now.c.backend_id == states.c.backend_id, now.c.badge == states.c.badge))
+        .where(states.c.id > func.coalesce(other, 0))
+        .group_by(states.c.backend_id)
+    )
 
 
 def forget_history(connection: Connection, backend_id: int) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, func, select, update
 
 from dashboard.migration.ledger import ANYTHING, MULTIPART_BYTES, Live
 from dashboard.migration.types import (
@@ -46,10 +47,13 @@ _COUNTER_NAMES = tuple(Counters.__dataclass_fields__)
 
 def read_counters(connection: Connection, ids: Sequence[int]) -> Mapping[int, Counters]:
     """Return the exact totals of migrations, in one query; those without a ledger are left out."""
-    query = select(counters.c.migration_id, *(counters.c[name] for name in _COUNTER_NAMES)).where(
-        counters.c.migration_id.in_(ids)
-    )
-    return {row[0]: Counters(*row[1:]) for row in connection.execute(query)}
+    return {row[0]: Counters(*row[1:]) for row in connection.execute(_counters(), {"ids": list(ids)})}
+
+
+@cache
+def _counters() -> Select[Any]:
+    columns = (counters.c.migration_id, *(counters.c[name] for name in _COUNTER_NAMES))
+    return select(*columns).where(counters.c.migration_id.in_(bindparam("ids", expanding=True)))
 
 
 def keys_in_parts(connection: Connection, migration_id: int, keys: Sequence[str]) -> frozenset[str]:

@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Integer, Select, bindparam, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -122,15 +124,11 @@ class RequestCounts:
         return self._database.kept(("requests", ids, since), lambda: self._read_totals(ids, since), of="work")
 
     def _read_totals(self, backend_ids: Sequence[int], since: int) -> Mapping[int, RequestTotals]:
-        table = fallback_reads.c
-        query = select(_C.backend_id, _C.what, func.sum(_C.requests), func.sum(_C.bytes))
-        query = query.where(_C.backend_id.in_(backend_ids), _C.day >= since)
-        elsewhere = select(table.backend_id, func.sum(table.reads)).where(
-            table.backend_id.in_(backend_ids), table.day >= since
-        )
+        counted, elsewhere = _sums_since()
+        values = {"ids": list(backend_ids), "since": since}
         with self._database.work_read() as connection:
-            rows = connection.execute(query.group_by(_C.backend_id, _C.what)).all()
-            others = {row[0]: row[1] for row in connection.execute(elsewhere.group_by(table.backend_id))}
+            rows = connection.execute(counted, values).all()
+            others = {row[0]: row[1] for row in connection.execute(elsewhere, values)}
         found: dict[int, dict[str, tuple[int, int]]] = {number: {} for number in backend_ids}
         for backend_id, what, requests, size in rows:
             found[backend_id][what] = (requests, size)
@@ -144,12 +142,11 @@ class RequestCounts:
 
     def _read_days(self, backend_ids: Sequence[int], first: int, today: int) -> RequestDays:
         days = today - first + 1
-        query = select(_C.backend_id, _C.day, _C.what, _C.requests)
-        query = query.where(_C.backend_id.in_(backend_ids), _C.day >= first, _C.day <= today)
+        values = {"ids": list(backend_ids), "first": first, "last": today}
         requests = {number: [0] * days for number in backend_ids}
         errors = {number: [0] * days for number in backend_ids}
         with self._database.work_read() as connection:
-            for backend_id, day, what, count in connection.execute(query):
+            for backend_id, day, what, count in connection.execute(_each_between(), values):
                 into = errors if what.startswith(ERROR) else requests
                 into[backend_id][day - first] += count
         return RequestDays(
@@ -188,6 +185,28 @@ class RequestCounts:
             if self._cleaned != today:
                 connection.execute(delete(request_counts).where(_C.day < today - KEPT_DAYS))
         self._cleaned = today
+
+
+# Putting these together takes longer than running them.
+
+
+@cache
+def _sums_since() -> tuple[Select[Any], Select[Any]]:
+    """The requests to backends since a day, and their reads that others answered."""
+    table, ids = fallback_reads.c, bindparam("ids", type_=Integer, expanding=True)
+    query = select(_C.backend_id, _C.what, func.sum(_C.requests), func.sum(_C.bytes))
+    query = query.where(_C.backend_id.in_(ids), _C.day >= bindparam("since"))
+    elsewhere = select(table.backend_id, func.sum(table.reads))
+    elsewhere = elsewhere.where(table.backend_id.in_(ids), table.day >= bindparam("since"))
+    return query.group_by(_C.backend_id, _C.what), elsewhere.group_by(table.backend_id)
+
+
+@cache
+def _each_between() -> Select[Any]:
+    """The requests to backends of each day of a period."""
+    query = select(_C.backend_id, _C.day, _C.what, _C.requests)
+    between = (_C.day >= bindparam("first"), _C.day <= bindparam("last"))
+    return query.where(_C.backend_id.in_(bindparam("ids", expanding=True)), *between)
 
 
 def _totals(counts: Counts, elsewhere: int) -> RequestTotals:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
@@ -32,11 +33,16 @@ class FileFigures:
         self._parts: dict[tuple[str, str, str], list[int]] = {}
         self._largest: list[tuple[int, str, float | None]] = []
         self._oldest: list[tuple[float, str, int]] = []
+        # What a file has to reach to be one of those.
+        self._least_size, self._newest_time = -1, math.inf
 
     def add(self, rows: Sequence[Any]) -> None:
         """Add files: key, size, time, kind, whether no checksum is known, and what else a row holds."""
         parts, limits = self._parts, self._limits
-        for _, size, modified, kind, bare, *_ in rows:
+        least_size, newest_time = self._least_size, self._newest_time
+        large, old = list[tuple[int, str, float | None]](), list[tuple[float, str, int]]()
+        for row in rows:
+            key, size, modified, kind, bare = row[:5]
             self._bytes += size
             self._bare += bare
             up_to = SIZE_NAMES[bisect_left(_SIZE_LIMITS, size)]
@@ -46,6 +52,10 @@ class FileFigures:
                     if modified >= since:
                         age = AGE_NAMES[index]
                         break
+                if modified <= newest_time:
+                    old.append((modified, key, size))
+            if size >= least_size:
+                large.append((-size, key, modified))
             held = parts.get((kind, up_to, age))
             if held is None:
                 parts[kind, up_to, age] = [1, size]
@@ -53,10 +63,13 @@ class FileFigures:
                 held[0] += 1
                 held[1] += size
         self._files += len(rows)
-        sizes = heapq.nsmallest(MAX_NAMED, ((-row.size, row.key, row.modified) for row in rows))
-        self._largest = heapq.nsmallest(MAX_NAMED, (*self._largest, *sizes), key=lambda each: each[:2])
-        times = ((row.modified, row.key, row.size) for row in rows if row.modified is not None)
-        self._oldest = heapq.nsmallest(MAX_NAMED, (*self._oldest, *heapq.nsmallest(MAX_NAMED, times)))
+        # A backend has each key once, so that nothing after it is compared.
+        self._largest = heapq.nsmallest(MAX_NAMED, (*self._largest, *large), key=lambda each: each[:2])
+        self._oldest = heapq.nsmallest(MAX_NAMED, (*self._oldest, *old))
+        if len(self._largest) == MAX_NAMED:
+            self._least_size = -self._largest[-1][0]
+        if len(self._oldest) == MAX_NAMED:
+            self._newest_time = self._oldest[-1][0]
 
     def values(self) -> dict[str, Any]:
         """As columns of ``usage_summaries``."""

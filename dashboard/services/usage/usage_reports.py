@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Row, Select, select
@@ -47,14 +48,10 @@ class UsageReports:
         return self._database.kept(("usage", time.time() // HOUR), self._read)
 
     def _read(self) -> Usage:
-        columns = (Backend.id, Backend.name, Backend.preset)
-        status = (BackendStatus.objects, BackendStatus.bytes, BackendStatus.counted_at)
-        query: Select[*tuple[Any, ...]] = select(*columns, *status)
-        query = query.outerjoin(BackendStatus, BackendStatus.backend_id == Backend.id)
         with self._database.read() as session:
-            backends = session.execute(query.order_by(Backend.name)).all()
+            backends = session.execute(_counted_backends()).all()
         with self._database.work_read() as connection:
-            rows = {row.backend_id: row for row in connection.execute(select(summaries))}
+            rows = {row.backend_id: row for row in connection.execute(_ALL_SUMMARIES)}
         names = {row.id: row.name for row in backends}
         known = [rows[number] for number in names if number in rows]
         uptime = self._history.uptime(tuple(names), "30d")
@@ -118,6 +115,17 @@ class UsageReports:
     def _names(self) -> Mapping[int, str]:
         with self._database.read() as session:
             return {row.id: row.name for row in session.execute(select(Backend.id, Backend.name))}
+
+
+_ALL_SUMMARIES = select(summaries)
+
+
+@cache
+def _counted_backends() -> Select[*tuple[Any, ...]]:
+    columns = (Backend.id, Backend.name, Backend.preset)
+    status = (BackendStatus.objects, BackendStatus.bytes, BackendStatus.counted_at)
+    query: Select[*tuple[Any, ...]] = select(*columns, *status)
+    return query.outerjoin(BackendStatus, BackendStatus.backend_id == Backend.id).order_by(Backend.name)
 
 
 def _backend(row: Row[Any], summary: Row[Any] | None, uptime: Any, traffic: RequestTotals) -> BackendUsage:

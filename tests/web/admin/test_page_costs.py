@@ -4,6 +4,7 @@ one transaction of each database."""
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,10 +38,13 @@ PAGES = {
 
 @contextmanager
 def statements(console: WebConsole) -> Iterator[list[str]]:
+    """Those of this thread: others store what they have counted now and then."""
     found: list[str] = []
+    mine = threading.get_ident()
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        found.append(statement)
+        if threading.get_ident() == mine:
+            found.append(statement)
 
     engines = (console.services.database.main, console.services.database.work)
     for engine in engines:
@@ -62,6 +66,8 @@ def add(console: WebConsole, folder: Path, name: str) -> None:
 def cost(console: WebConsole, browser: Browser, path: str) -> tuple[int, int]:
     """Statements, and transactions, right after a change: nothing that was read before counts any more."""
     browser.get(path)
+    # Not in the background while the page is read, which would then keep nothing.
+    console.services.backends.requests.store()
     database = console.services.database
     with database.write() as session:
         session.merge(Setting(key="changed", value=secrets.token_hex()))

@@ -45,7 +45,7 @@ class AuditPages(Page):
     menu_item = MenuItem("Audit", "audit")
     menu_permission = Permission.AUDIT
 
-    @route("", Permission.AUDIT)
+    @route("", Permission.AUDIT, read_together=True)
     def index(self) -> str:
         """One page of the log; ``open`` is the number of the entry whose details are shown."""
         log, wanted, chosen = services().audit, _filter(), _chosen()

@@ -75,6 +75,8 @@ SMALL = {
     "models/every_table.py": "loads every table, for what needs all of them",
     "cli/files/file_group.py": "a group of commands",
     "cli/oversight/usage_command.py": "a group of commands",
+    "cli/oversight/workers_command.py": "a command",
+    "web/admin/health/workers_page.py": "the views of one page",
     "services/usage/usage_services.py": "puts the parts behind the Usage page together",
     "jobs/stop_signal.py": "for the parent and both of its children",
     "jobs/attempting.py": "for the runner's loop and for workers",

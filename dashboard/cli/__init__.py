@@ -62,5 +62,6 @@ stowage.commands = Commands(
         "uploads": "dashboard.cli.uploads:uploads",
         "usage": "dashboard.cli.oversight.usage_command:usage",
         "user": "dashboard.cli.access.user:user",
+        "workers": "dashboard.cli.oversight.workers_command:workers",
     }
 )

@@ -113,6 +113,10 @@ class Runner:
         """When a runner last gave a sign of life, in seconds since the epoch; None if there never was one."""
         return self._watched.heartbeat()
 
+    def pid(self) -> int | None:
+        """The runner's process id, if this is its machine and that is known."""
+        return self._watched.pid()
+
     def is_alive(self) -> bool:
         """Whether some process is the runner now."""
         return self._watched.held()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dashboard.services.backends.probes import Probes
     from dashboard.services.backups.backups import Backups
     from dashboard.services.consoles.presence import Presence
+    from dashboard.services.consoles.working import Working
     from dashboard.services.environment.editor import EnvironmentEditor
     from dashboard.services.fallback.write_back import WriteBack
     from dashboard.services.migrations.job_handler import MigrationHandler
@@ -161,6 +162,12 @@ class Services(FilesServices):
         from dashboard.services.workers.workers import Workers
 
         return Workers(self.database)
+
+    @lazy
+    def working(self) -> Working:
+        from dashboard.services.consoles.working import Working
+
+        return Working(self.database, self.jobs, self.runner, self.workers, self.migrations.progress)
 
     @lazy
     def presence(self) -> Presence:

@@ -15,6 +15,7 @@ from dashboard.jobs.types import LANES, RESTART_CODE, JobKind
 from dashboard.migration import run as engine
 from dashboard.migration.types import ObjectState, Outcome, Progress, Spec, State
 from dashboard.models.migrations import Job
+from dashboard.services.consoles.runner_locks import FolderLock
 from dashboard.services.jobs import Jobs
 from dashboard.services.services import Services
 from tests.servers.faults import FaultProxy
@@ -166,7 +167,7 @@ def test_a_stopped_runner_hands_the_migration_to_the_next(services: Services, tm
 
 
 def test_of_two_runners_on_one_database_the_stale_one_is_fenced_out(
-    services: Services, tmp_path: Path
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path / "here", MANY)
     with running(services):
@@ -175,7 +176,7 @@ def test_of_two_runners_on_one_database_the_stale_one_is_fenced_out(
         first = migration_jobs(services)[0].fence
         # As if the lock did not work, on some network file system: the second takes everything over.
         with composed(tmp_path / "instance") as other:
-            other.runner._lock_path = tmp_path / "another.lock"
+            monkeypatch.setattr(other.runner, "_new_lock", lambda: FolderLock(tmp_path))
             with running(other):
                 await_state(other, number, State.FINISHED)
                 wait_until(

@@ -48,6 +48,8 @@ PAGES = (
     "/migrations/1/objects",
     "/migrations/1/objects?state=failed",
     "/migrations/1/cancel",
+    "/health",
+    "/health/workers",
     "/links",
     "/links/new?backend=local-disk&key=a.txt",
     "/files/old",
@@ -62,6 +64,7 @@ PAGES = (
 FRAGMENTS = (
     "/overview/live",
     "/backends/live",
+    "/health/workers/live",
     "/backend/bucket-one/live",
     "/backend/bucket-one/comparison",
     "/migrations/live",

@@ -65,6 +65,10 @@ class HoldsRunnerLock(Protocol):
         """Whether some process, this one included, is the runner."""
         ...
 
+    def pid(self) -> int | None:
+        """The process id of the last runner, if it was on this machine and is known."""
+        ...
+
     def expire(self, jobs: Jobs) -> int:
         """Expire the leases of jobs whose runner is certainly dead; return how many."""
         ...
@@ -109,6 +113,10 @@ class FolderLock:
     def held(self) -> bool:
         """See :class:`HoldsRunnerLock`."""
         return self._lock.held()
+
+    def pid(self) -> int | None:
+        """See :class:`HoldsRunnerLock`."""
+        return self._lock.holder()
 
     def expire(self, jobs: Jobs) -> int:
         """See :class:`HoldsRunnerLock`. Owners of older leases are dead: this process has the lock."""
@@ -199,6 +207,10 @@ class ServerLock:
         """See :class:`HoldsRunnerLock`."""
         with self._database.read() as session:
             return bool(session.connection().exec_driver_sql(_HELD, LOCK).scalar_one())
+
+    def pid(self) -> int | None:
+        """See :class:`HoldsRunnerLock`: rows say more."""
+        return None
 
     def expire(self, jobs: Jobs) -> int:
         """See :class:`HoldsRunnerLock`. Of a runner on another machine it is not known: its lease counts."""

@@ -23,6 +23,7 @@ from dashboard.web.admin.files.old import OldFilesPage
 from dashboard.web.admin.files.search_pages import SearchPages
 from dashboard.web.admin.files.upload_policy_pages import UploadPolicyPages
 from dashboard.web.admin.health.health_page import HealthPage
+from dashboard.web.admin.health.workers_page import WorkersPage
 from dashboard.web.admin.migrations.ledger_pages import LedgerPages
 from dashboard.web.admin.migrations.migration_new import NewMigration
 from dashboard.web.admin.migrations.migrations import MigrationPages
@@ -66,6 +67,7 @@ def install(app: Flask) -> None:
         NewMigration(),
         LedgerPages(),
         HealthPage(),
+        WorkersPage(),
         LinkPages(),
         OldFilesPage(),
         UsagePages(),

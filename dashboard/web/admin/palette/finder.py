@@ -34,6 +34,7 @@ PAGES = (
     ("environment.index", "Environment", "terminal", "settings variables env"),
     ("users.index", "Users", "people", "settings people roles add"),
     ("tokens.index", "API tokens", "key", "settings program"),
+    ("workers.index", "Workers", "health", "runner carriers processes machines queues celery"),
     ("keys.index", "Keys", "lock", "settings recovery rotate seal"),
     ("schedules.index", "Scheduled jobs", "settings", "settings copies counts tests clean-up restore cron"),
     ("upload_policies.index", "Uploads", "upload", "settings policies virus limits"),

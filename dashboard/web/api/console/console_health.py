@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dashboard import __version__
+from dashboard.services.consoles.working import WorkingProcess
 from dashboard.services.history.history_values import AnswerTimes, KeptTest, StateChange, Uptime
 from dashboard.services.permissions import Permission
 from dashboard.services.upkeep.readiness import Part
@@ -34,6 +35,47 @@ class ConsoleHealth:
     backup_at: float | None
     backup_due: float | None
     key_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTask:
+    """What a process does. `kind`: that of a job, or `carrier` for a part of the migration `subject_id`, of
+    which `number` is the carrier's. `objects`: copied so far; `rate`: objects a second lately."""
+
+    kind: str
+    subject_id: int
+    number: int
+    started_at: float
+    objects: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """A console, runner, carrier or worker. `state`: working, idle, waiting (it takes over if the runner
+    ends), stopping, refused (it takes no work; `message` says why), silent (no sign of life lately) or
+    stopped. Times in seconds since the epoch, null if they are not known."""
+
+    kind: str
+    machine: str
+    pid: int
+    address: str
+    version: str
+    state: str
+    started_at: float | None
+    seen_at: float | None
+    queues: tuple[str, ...]
+    tasks: tuple[WorkerTask, ...]
+    rate: float
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """All that work for this console."""
+
+    processes: tuple[WorkerProcess, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +114,34 @@ def health() -> ConsoleHealth:
         upkeep.backup_at(),
         upkeep.backup_due_since(),
         upkeep.key_since(),
+    )
+
+
+@resource.route("GET", "/workers", Permission.VIEW, returns=Processes)
+def workers() -> Processes:
+    """Return who runs jobs and copies objects, on what, and when each gave its last sign of life."""
+    return Processes(tuple(map(_process, services().working.list())))
+
+
+def _process(each: WorkingProcess) -> WorkerProcess:
+    tasks = (
+        WorkerTask(task.kind, task.subject_id, task.number, task.started_at, task.objects, task.rate)
+        for task in each.tasks
+    )
+    return WorkerProcess(
+        each.kind.value,
+        each.machine,
+        each.pid,
+        each.address,
+        each.version,
+        each.state,
+        each.started_at,
+        each.seen_at,
+        each.queues,
+        tuple(tasks),
+        each.rate,
+        each.message,
+        each.remedy,
     )
 
 

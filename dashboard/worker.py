@@ -208,9 +208,27 @@ def run_celery(arguments: Sequence[str]) -> NoReturn:
 
 
 def _open_work(settings: Settings, worker: str, *, has_files: bool) -> Work:
-    from dashboard.services.cluster.worker_process import Work
+    from dashboard.services.cluster.worker_process import Carry, Work
+    from dashboard.services.migrations.carrying import carrier_main
+    from dashboard.storage.copying import MEMORY, MEMORY_BYTES
 
     services = open_services(settings)
+
+    def carry(request: Carry, stop: Callable[[], bool], watch: Callable[[Callable[[], int]], None]) -> bool:
+        code = carrier_main.carry(
+            services.database,
+            services.backends,
+            request.migration_id,
+            fence=request.fence,
+            number=request.number,
+            carriers=request.carriers,
+            stop=stop,
+            enter=True,
+            watch=watch,
+        )
+        MEMORY.limit_to(MEMORY_BYTES)
+        return code != 0
+
     return Work(
         worker,
         has_files=has_files,
@@ -219,7 +237,7 @@ def _open_work(settings: Settings, worker: str, *, has_files: bool) -> Work:
         routes=Routes(services.database),
         keys=services.keys,
         handlers=services.runner.handlers(),
-        carry=lambda request, stop, copied: False,
+        carry=carry,
         before=services.live.poll,
         after=services.backends.requests.store,
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dashboard.services.consoles.working import Working
     from dashboard.services.environment.editor import EnvironmentEditor
     from dashboard.services.fallback.write_back import WriteBack
+    from dashboard.services.migrations.carrying.remote import Remote
     from dashboard.services.migrations.job_handler import MigrationHandler
     from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
     from dashboard.services.notifications.notifications import Notifications
@@ -96,7 +97,18 @@ class Services(FilesServices):
     def migration_handler(self) -> MigrationHandler:
         from dashboard.services.migrations.job_handler import MigrationHandler
 
-        return MigrationHandler(self.database, self.audit, self.backends, lambda: self.settings)
+        return MigrationHandler(
+            self.database, self.audit, self.backends, lambda: self.settings, self._remote()
+        )
+
+    def _remote(self) -> Remote | None:
+        """What asks workers to carry, where there is a broker."""
+        if not self.settings.broker_url:
+            return None
+        from dashboard.services.cluster.messages import JobMessages
+        from dashboard.services.migrations.carrying.remote import Remote
+
+        return Remote(self.database, self.workers, JobMessages(self.settings.broker_url))
 
     @lazy
     def unfinished_uploads(self) -> UnfinishedUploads:

@@ -37,10 +37,15 @@ class CarrierReport:
     failed_keys: tuple[str, ...] = ()
 
 
+STOP = -1
+"""Instead of how many objects a carrier may copy: it ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a carrier may do: ``workers`` objects at once, none for 0. ``others``: how many objects all other
-    carriers have copied. ``nothing_waits``: all rows are claimed, and no more will be planned."""
+    """What a carrier may do: ``workers`` objects at once, none for 0; it ends for ``STOP``.
+    ``others``: how many objects all other carriers have copied. ``nothing_waits``: all rows are claimed, and
+    no more will be planned."""
 
     workers: int
     others: int

@@ -48,6 +48,7 @@ class SignsOfLife:
         self._life = life
         self._end_process = end_process
         self._ended = threading.Event()
+        self._left = False
         self._deadline = time.monotonic() + life
         self._threads = (
             threading.Thread(target=self._keep, name="signs-of-life", daemon=True),
@@ -64,6 +65,8 @@ class SignsOfLife:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
+        if self._left:
+            return
         give_up = time.monotonic() + END_SECONDS
         while True:
             try:
@@ -75,6 +78,10 @@ class SignsOfLife:
                     log.warning("The end of a task could not be recorded: %s", problem)
                     return
             time.sleep(0.2)
+
+    def leave_to_others(self) -> None:
+        """This process is about to end, and what it does is over only then: the end is not recorded."""
+        self._left = True
 
     def _keep(self) -> None:
         before, at = 0, time.monotonic()

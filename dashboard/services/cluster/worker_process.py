@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from dashboard.services.keys import Keys
 from dashboard.services.workers.workers import CARRIER, Workers
 
 log = logging.getLogger(__name__)
+
+CARRY_SECONDS = 60.0
+"""After which a carrier ends, and its run asks for another: what waits in the same queue has its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Work:
         routes: Routes,
         keys: Keys,
         handlers: Mapping[JobKind, Handler],
-        carry: Callable[[Carry, Callable[[], bool], Callable[[int], None]], bool],
+        carry: Callable[[Carry, Callable[[], bool], Callable[[Callable[[], int]], None]], bool],
         before: Callable[[], object] = lambda: None,
         after: Callable[[], object] = lambda: None,
     ) -> None:
@@ -84,17 +88,27 @@ class Work:
             )
             if task is None:
                 return False
-            copied = [0]
-
-            def note(objects: int) -> None:
-                copied[0] = objects
-
-            with SignsOfLife(self._workers, task, copied=lambda: copied[0]):
-                return self._carry(request, stop.is_set, note)
+            return self._carry_with(task, request, stop)
         except StowageError as error:
             # Its run notices that the task is gone, and takes back what it held.
             log.warning("Carrier %d of migration %d ends: %s", request.number, request.migration_id, error)
             return False
+
+    def _carry_with(self, task: int, request: Carry, stop: threading.Event) -> bool:
+        watched: list[Callable[[], int]] = []
+        until = time.monotonic() + CARRY_SECONDS
+        with SignsOfLife(self._workers, task, copied=lambda: sum(each() for each in watched)) as life:
+            try:
+                replace = self._carry(
+                    request, lambda: stop.is_set() or time.monotonic() >= until, watched.append
+                )
+            except Exception:
+                # Its threads may still copy; the run takes back what it held when the process is gone.
+                log.exception("Carrier %d of migration %d failed", request.number, request.migration_id)
+                replace = True
+            if replace:
+                life.leave_to_others()
+            return replace
 
     def _claim(self, job_id: int) -> Job | None:
         if self._keys.state().sealed:

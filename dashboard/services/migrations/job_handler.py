@@ -37,13 +37,17 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.registry import free_bytes, location
 
 if TYPE_CHECKING:
-    from dashboard.services.migrations.carrying.embedded import EmbeddedCarriers
+    from dashboard.services.migrations.carrying.embedded import EmbeddedCarriers, Process
+    from dashboard.services.migrations.carrying.remote import Remote
 
 log = logging.getLogger(__name__)
 
 RUNNER = Actor("runner", Role.OPERATOR, "runner")
 CONTROL_SECONDS = 0.2
 """How long the requested control is cached."""
+REMOTE_FAILURES = 1000
+"""Carriers that may fail in a run whose carriers are workers, which may be killed without end: one whose
+carriers all fail at once does not ask for ever."""
 ELAPSED_SECONDS = 1.0
 """Between two updates of the elapsed time."""
 
@@ -52,12 +56,18 @@ class MigrationHandler:
     """Runs migrations. Idempotent: an interrupted job resumes."""
 
     def __init__(
-        self, database: Database, audit: AuditLog, backends: Backends, settings: Callable[[], Settings]
+        self,
+        database: Database,
+        audit: AuditLog,
+        backends: Backends,
+        settings: Callable[[], Settings],
+        remote: Remote | None = None,
     ) -> None:
         self._database = database
         self._audit = audit
         self._backends = backends
         self._settings = settings
+        self._remote = remote
         self._names = NameRulesStore(database)
         self._reviews = Reviews(database)
 
@@ -108,6 +118,8 @@ class MigrationHandler:
         ledger = RunLedger(
             self._database.work, row.id, fence=_fence(context.job), files=catalogued_files(row)
         )
+        if self._remote:
+            self._remote.await_earlier(ledger, row.id, context.wait)
         if not State(row.state).active:
             if State(row.state) is not State.FINISHED:
                 # It was stopped without a runner, or with hanging threads: remove their leftovers.
@@ -121,7 +133,7 @@ class MigrationHandler:
         # Before the driver is built, so that its results are not saved for a backend that was edited since.
         version = self._version(row.destination_id)
         source, destination = ends.open()
-        monitor = _RunMonitor(self._database, self._audit, context, row.elapsed)
+        monitor = _RunMonitor(self._database, self._audit, context, row.elapsed, lambda: ledger.copied)
         paths = (self._path(row.source_id), self._path(row.destination_id))
         rules = partial(
             self._names.get_or_probe, row.destination_id, version, destination, may_write=not spec.dry_run
@@ -142,6 +154,8 @@ class MigrationHandler:
 
         carriers = self._carriers(row, spec, ledger, (source, destination))
         result = run(job, source, destination, ledger, monitor.control, on_state=on_state, carriers=carriers)
+        if self._remote and result.state is State.CANCELLED:
+            self._remote.await_all(row.id)
         if result.state is State.CANCELLED and not result.stragglers:
             self._clean_up(context, row, ledger, source, destination)
         # With threads still hanging, the job runs once more in a new process, to clean up.
@@ -162,20 +176,27 @@ class MigrationHandler:
         self, row: Migration, spec: Spec, ledger: RunLedger, ends: tuple[Driver, Driver]
     ) -> EmbeddedCarriers:
         from dashboard.migration.leftovers import sweep_interrupted
-        from dashboard.services.migrations.carrying.embedded import EmbeddedCarriers
+        from dashboard.services.migrations.carrying.embedded import MAX_FAILURES, EmbeddedCarriers
 
         settings = self._settings()
-        wanted = spec.carriers or settings.carriers or processes.default_carriers()
+        if self._remote:
+            wanted = self._remote.most(row.id, spec.carriers)
+        else:
+            wanted = spec.carriers or settings.carriers or processes.default_carriers()
         ledger.parts = carriers_for(wanted, spec, row.spec, ends)
 
-        def start(number: int) -> CarrierProcess:
+        def start_process(number: int) -> CarrierProcess:
             return CarrierProcess(carrier_command(settings, row.id, ledger.fence, number, ledger.parts))
 
+        start: Callable[[int], Process] = start_process
+        if self._remote:
+            start = self._remote.starter(ledger, row.id)
         return EmbeddedCarriers(
             ledger,
             most=ledger.parts,
             start=start,
             sweep=lambda stop: sweep_interrupted(ends[1], ledger, row.source, stop=stop),
+            max_failures=REMOTE_FAILURES if self._remote else MAX_FAILURES,
         )
 
     def _version(self, backend_id: int | None) -> int:
@@ -197,12 +218,20 @@ class MigrationHandler:
 class _RunMonitor:
     """Passes requests of people to the engine, and states of the engine to the migration's row."""
 
-    def __init__(self, database: Database, audit: AuditLog, context: JobContext, elapsed: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        audit: AuditLog,
+        context: JobContext,
+        elapsed: float,
+        copied: Callable[[], int],
+    ) -> None:
         self._database = database
         self._audit = audit
         self._context = context
         self._id = context.job.subject_id
         self._elapsed = elapsed
+        self._copied = copied
         self._began = time.monotonic()
         self._polled_at = self._saved_at = float("-inf")
         self._control = Control.RUN
@@ -279,6 +308,7 @@ class _RunMonitor:
         if now - self._polled_at < CONTROL_SECONDS:
             return
         self._polled_at = now
+        self._context.copied = self._copied()
         try:
             with self._database.read() as session:
                 row = session.get(Migration, self._id)

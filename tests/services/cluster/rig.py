@@ -7,18 +7,19 @@ import random
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from argon2 import PasswordHasher
 
+from dashboard.errors import StowageError
 from dashboard.migration.types import Progress, Spec, State
 from dashboard.services.cluster.job_routes import keep_folder
 from dashboard.services.database import Database, open_database, prepare_instance
 from dashboard.services.people.passwords import Passwords
 from dashboard.services.services import Services, compose
 from dashboard.settings import Settings
-from tests.servers.postgresql import PostgreSQL, postgresql_server
+from tests.servers.postgresql import PostgreSQL
 from tests.servers.processes import ServerProcess, wait_until
 from tests.servers.redis import RedisServer, running_redis
 from tests.services.composed import add_local
@@ -51,6 +52,8 @@ class Cluster:
             each.mkdir()
             add_local(self.services, each.name, each)
         self.processes: dict[str, ServerProcess] = {}
+        self.closing: list[Database] = []
+        self.seen = 0
 
     def environment(self) -> dict[str, str]:
         """What a process of the cluster is started with."""
@@ -84,6 +87,8 @@ class Cluster:
         for process in self.processes.values():
             process.stop()
         self.services.close()
+        for database in self.closing:
+            database.close()
 
     # ---- objects
 
@@ -105,27 +110,40 @@ class Cluster:
             or (self.there / name).read_bytes() != (self.here / name).read_bytes()
         ]
 
+    def another(self) -> Services:
+        """What another console on the same database and folder works with."""
+        database = open_database(self.settings)
+        self.closing.append(database)
+        return compose(self.settings, database, passwords=Passwords(FAST))
+
+    def copied(self, number: int) -> int:
+        """How many objects a migration has copied, as far as that can be known now."""
+        with suppress(StowageError):
+            self.seen = self.services.migrations.progress(number).counters.copied
+        return self.seen
+
+    def is_final(self, number: int) -> bool:
+        """Whether a migration is known to have ended."""
+        with suppress(StowageError):
+            return self.services.migrations.progress(number).state.final
+        return False
+
     def migrate(self, spec: Spec | None = None) -> int:
         """Begin copying from here to there."""
         return self.services.migrations.create(ADMIN, "here", "there", spec or Spec(), approve=True)
 
     def await_final(self, number: int, *, seconds: float = 120) -> Progress:
         """Wait until a migration has ended."""
-
-        def final() -> bool:
-            return self.services.migrations.progress(number).state.final
-
-        wait_until(final, seconds=seconds, what=f"migration {number} ended")
+        wait_until(lambda: self.is_final(number), seconds=seconds, what=f"migration {number} ended")
         progress = self.services.migrations.progress(number)
         assert progress.state is State.FINISHED, (progress.message, progress.remedy)
         return progress
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster(folder: Path, postgresql: PostgreSQL) -> Iterator[Cluster]:
     """Real servers, and nothing running on them yet. Skips where one is missing."""
     with ExitStack() as stack:
-        postgresql = stack.enter_context(postgresql_server())
         redis = stack.enter_context(running_redis(folder, durable=True))
         found = Cluster(folder, postgresql, redis)
         stack.callback(found.stop)

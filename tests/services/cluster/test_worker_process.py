@@ -49,8 +49,10 @@ class WorkRig:
             carry=self._carry,
         )
 
-    def _carry(self, request: Carry, stop: Callable[[], bool], copied: Callable[[int], None]) -> bool:
-        copied(3)
+    def _carry(
+        self, request: Carry, stop: Callable[[], bool], watch: Callable[[Callable[[], int]], None]
+    ) -> bool:
+        watch(lambda: 3)
         self.seen.append((request, self.services.workers.list()[0].tasks[0].kind))
         return False
 

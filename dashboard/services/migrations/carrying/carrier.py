@@ -12,7 +12,7 @@ from collections.abc import Callable
 from heapq import nlargest
 from random import Random
 
-from dashboard.migration.carrying.carriers import CarrierReport, Orders
+from dashboard.migration.carrying.carriers import STOP, CarrierReport, Orders
 from dashboard.migration.execute import Execution
 from dashboard.migration.ledger import FencedOut, Reason
 from dashboard.migration.live import MAX_SHOWN, Spent
@@ -74,7 +74,10 @@ class Carrier:
     def _carry(self) -> Reason | None:
         try:
             while not self._stop():
-                last = self._report().nothing_waits
+                orders = self._report()
+                if orders.workers == STOP:
+                    break
+                last = orders.nothing_waits
                 self._execution.step(0.05, listing_final=last)
                 if last and self._execution.finished:
                     break
@@ -99,7 +102,7 @@ class Carrier:
         # Before the first report others may have copied in earlier runs.
         if before and self._orders.others > before.others:
             self._execution.others_copied()
-        self._execution.limit_to(self._orders.workers, self._memory)
+        self._execution.limit_to(max(0, self._orders.workers), self._memory)
         return self._orders
 
     def _describe(self, *, abort: Reason | None = None, failed_keys: tuple[str, ...] = ()) -> CarrierReport:

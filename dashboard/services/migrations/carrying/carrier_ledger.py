@@ -61,6 +61,20 @@ class CarrierLedger(SqlLedger):
         """Work for the run with this fence, without taking the migration over as ``begin`` does."""
         self._fence = fence
 
+    def enter(self) -> bool:
+        """Take the number that the run has registered; return whether it was free. It is given only once: a
+        message may arrive twice."""
+        mine = (carriers.c.migration_id == self._id) & (carriers.c.number == self._carrier)
+        try:
+            with self._write() as connection:
+                entering = json.dumps(asdict(CarrierReport()))
+                changed = connection.execute(
+                    update(carriers).where(mine, carriers.c.status == "").values(status=entering)
+                )
+        except FencedOut:
+            return False
+        return changed.rowcount == 1
+
     # ---- rows
 
     def claim(self, limit: int, now: float) -> Sequence[Claimed]:

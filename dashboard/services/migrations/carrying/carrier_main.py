@@ -38,6 +38,12 @@ log = logging.getLogger(__name__)
 
 FENCED_OUT = 3
 """The exit code of a carrier that another run, or the runner, has replaced."""
+HANGING = 4
+"""The exit code of one that ended, but for calls that hang."""
+
+
+def _unwatched(copied: Callable[[], int]) -> None:
+    """Nobody asks how many objects a carrier has copied."""
 
 
 def carry(
@@ -49,10 +55,14 @@ def carry(
     number: int,
     carriers: int,
     stop: Callable[[], bool],
+    enter: bool = False,
+    watch: Callable[[Callable[[], int]], None] = _unwatched,
 ) -> int:
     """Carry for a run until nothing is left or ``stop`` returns true; return the exit code. The caller ends
-    the process: threads may hang in calls. ``carriers``: how many there may be, to share the memory. Raises
-    ``StowageError`` if a backend or the key cannot be opened."""
+    the process, at least if that is not 0: threads may hang in calls. With ``enter`` nothing is done if the
+    number has been used before. ``watch`` gets the function that returns how many objects were copied.
+    ``carriers``: how many there may be, to share the memory. Raises ``StowageError`` if a backend or the key
+    cannot be opened."""
     with database.read() as session:
         row = session.get(Migration, migration_id)
     if row is None:
@@ -61,6 +71,9 @@ def carry(
     tuned = spec.workers == AUTOMATIC
     ledger = CarrierLedger(database.work, row.id, carrier=number, fence=fence, files=catalogued_files(row))
     ledger.join(fence)
+    if enter and not ledger.enter():
+        return 0
+    watch(lambda: ledger.copied)
     ends = MigrationEnds(database, backends, row, stop)
     source, destination = ends.open()
     memory = memory_share(carriers)
@@ -74,7 +87,8 @@ def carry(
     except FencedOut:
         log.warning("Carrier %d of migration %d stops: its rows were given to others", number, migration_id)
         return FENCED_OUT
-    if ended:
-        ends.release()
     backends.requests.store()
+    if not ended:
+        return HANGING
+    ends.release()
     return 0

@@ -78,6 +78,7 @@ class EmbeddedCarriers:
         most: int,
         start: Callable[[int], Process],
         sweep: Callable[[threading.Event], None],
+        max_failures: int = MAX_FAILURES,
     ) -> None:
         self._ledger = ledger
         self._most = most
@@ -86,6 +87,7 @@ class EmbeddedCarriers:
         self._children: dict[int, _Child] = {}
         self._last_number = 0
         self._failures = 0
+        self._max_failures = max_failures
         self._due = 0.0
         self._seen = Overview()
         self._all_own = False
@@ -210,7 +212,7 @@ class EmbeddedCarriers:
             self._assigned = wanted
 
     def _is_worth_another(self, seen: Overview, now: float) -> bool:
-        if self._failures >= MAX_FAILURES or not (seen.ready or seen.uncut):
+        if self._failures >= self._max_failures or not (seen.ready or seen.uncut):
             return False
         found = self._ledger.counters()
         if self._began is None:
@@ -233,7 +235,7 @@ class EmbeddedCarriers:
             self._watching = self._watching or PhaseThread(self._watch, "carrier-watch")
         except OSError as error:
             log.warning("No further carrier can be started: %s", error)
-            self._failures = MAX_FAILURES
+            self._failures = self._max_failures
             self._ledger.take_back(number)
 
     def carried(self, own: Carried) -> Carried:

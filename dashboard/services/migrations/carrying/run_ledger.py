@@ -74,6 +74,11 @@ class RunLedger(CarrierLedger):
         return self._fence
 
     @property
+    def given_fence(self) -> int | None:
+        """The fence that it was made with, also before it has begun."""
+        return self._given_fence
+
+    @property
     def engine(self) -> Engine:
         """Of ``work.db``."""
         return self._reader

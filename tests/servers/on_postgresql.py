@@ -14,6 +14,7 @@ from dashboard.settings import Settings
 from tests.servers.postgresql import PostgreSQL
 
 ABOUT_FILES = {
+    "tests/services/postgresql/": "files and servers of their own",
     "tests/services/test_upgrade.py": "steps of files",
     "tests/services/test_database.py": "SQLite's own errors",
     "tests/services/backups/test_restoring.py": "files that are put back",

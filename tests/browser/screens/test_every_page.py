@@ -43,6 +43,7 @@ def test_every_page_has_a_place_in_the_sweep(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.torture
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_axe_finds_nothing_on_any_page_in_either_theme(
     chromium: Browser, running: ConsoleProcess, session: StorageState, every: tuple[str, ...], width: int
@@ -66,6 +67,7 @@ def test_axe_finds_nothing_on_any_page_in_either_theme(
 
 @pytest.mark.browser
 @pytest.mark.torture
+@pytest.mark.timeout(1500)
 def test_every_page_reflows_and_takes_wider_text(
     chromium: Browser, running: ConsoleProcess, session: StorageState, every: tuple[str, ...]
 ) -> None:
@@ -90,6 +92,7 @@ def test_every_page_reflows_and_takes_wider_text(
 
 @pytest.mark.browser
 @pytest.mark.torture
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 720), (320, 256)])
 def test_the_focus_is_always_seen_on_every_page(
     chromium: Browser,

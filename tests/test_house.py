@@ -57,6 +57,7 @@ VENDORS = {
     "fsspec": {"storage/integrations/fsspec.py"},
     "cryptography": {"vault/cipher.py", "storage/wrappers/encrypted/aead.py"},
     "celery": {"services/cluster/messages.py", "services/cluster/node.py"},
+    "flower": {"services/cluster/monitoring.py"},
     "kombu": {"services/cluster/messages.py"},
     "psycopg": {"services/postgresql/texts.py"},
     "redis": {"storage/wrappers/cached/redis.py"},

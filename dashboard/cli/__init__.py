@@ -49,6 +49,7 @@ stowage.commands = Commands(
         "db": "dashboard.cli.oversight.db_commands:db",
         "env": "dashboard.cli.access.env:env",
         "files": "dashboard.cli.files.file_group:files",
+        "flower": "dashboard.cli.oversight.flower_command:flower",
         "keys": "dashboard.cli.access.keys:keys",
         "migrate": "dashboard.cli.migrate:migrate",
         "migrations": "dashboard.cli.migrations:migrations",

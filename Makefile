@@ -85,7 +85,7 @@ bench:  ## measure copying against rclone and s5cmd, near, 20 ms away and over T
 	@$(ENSURE) requirements-dev.lock
 	@exec $(PY) -m bench $(BENCH)
 
-bench-scale:  ## measure planning a migration of a million objects (BENCH=--quick)
+bench-scale:  ## measure planning a migration of a million objects, and carriers (BENCH=--quick)
 	@$(ENSURE) requirements-dev.lock
 	@exec $(PY) -m bench.scale $(BENCH)
 

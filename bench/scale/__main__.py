@@ -1,4 +1,5 @@
-"""``python -m bench.scale``: what a migration of very many objects takes, beside what we aim at."""
+"""``python -m bench.scale``: what a migration of very many objects takes, and what several carriers
+gain, beside what we aim at."""
 
 from __future__ import annotations
 

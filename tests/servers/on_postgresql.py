@@ -15,6 +15,9 @@ from tests.servers.postgresql import PostgreSQL
 
 ABOUT_FILES = {
     "tests/services/postgresql/": "files and servers of their own",
+    "tests/services/keeping": "reads are kept until SQLite counts a change of a file",
+    "test_a_change_of_another_process_is_on_the_next_page": "the other process writes to a file",
+    "test_a_page_reads_little_while_nothing_changes": "reads are kept until SQLite counts a change of a file",
     "tests/services/test_upgrade.py": "steps of files",
     "tests/services/test_database.py": "SQLite's own errors",
     "tests/services/backups/test_restoring.py": "files that are put back",

@@ -33,6 +33,7 @@ from dashboard.migration.retry_policy import (
 from dashboard.migration.tuning import LimitedBy, Totals, Tuner
 from dashboard.migration.types import InFlight, ObjectState
 from dashboard.storage.copying import MEMORY_BYTES
+from dashboard.storage.net.rate_limits import RateLimits
 
 MAX_CLAIMED = 256
 """Rows claimed at once. A run that has copied little so far claims few: if it is killed, the next run has to
@@ -58,12 +59,14 @@ class Execution:
         workers: int,
         tuned: bool = False,
         *,
+        limits: RateLimits | None = None,
         clock: Callable[[], float],
         random: Random,
         cpu: Callable[[], float] = time.process_time,
     ) -> None:
-        """``workers``: how many objects at once; with ``tuned`` at most that many, see ``Tuner``. ``cpu``:
-        returns the processor time of this process in seconds."""
+        """``workers``: how many objects at once; with ``tuned`` at most that many, see ``Tuner``. ``limits``:
+        what the pool's work waits for. ``cpu``: returns the processor time of this process in seconds."""
+        self.limits = limits or RateLimits()
         self._pool = pool
         self._ledger = ledger
         self._workers = 0
@@ -112,6 +115,8 @@ class Execution:
         """Why no more are copied at once."""
         if self.outage or self.at_once < self._workers:
             return LimitedBy.THROTTLING
+        if self.limits.holds:
+            return LimitedBy.LIMIT
         return self._tuner.limited_by if self._tuner else LimitedBy.CHOICE
 
     @property
@@ -355,14 +360,12 @@ class Execution:
     def _tune(self, tuner: Tuner, now: float) -> None:
         self._sample_due = now + SAMPLE_SECONDS
         if not self.outage:
-            moving = [one.done for one in self.in_flight()]
+            copied = self._copied_bytes + sum(one.done for one in self.in_flight())
             # Beyond the workers' hands: what is queued ahead of them.
             waiting = len(self._in_flight) > self._workers
             full = bool(self._small or self._large) and not waiting
-            tuner.on_sample(
-                now,
-                Totals(self._copied_objects, self._copied_bytes + sum(moving), self._cpu(), waiting, full),
-            )
+            held, cpu = self.limits.holds, self._cpu()
+            tuner.on_sample(now, Totals(self._copied_objects, copied, cpu, waiting, full, held))
         if tuner.limit != self._workers:
             self._change_workers(tuner.limit)
             self._dispatch()

@@ -39,6 +39,7 @@ from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import DeletesUnchanged, Driver, stat_or_none
 from dashboard.storage.errors import Changed, ContainerMissing, StorageError
 from dashboard.storage.inspection.listing import list_readable
+from dashboard.storage.net.rate_limits import RateLimits
 from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.types import ObjectInfo
 
@@ -96,6 +97,8 @@ class FinalPhase:
         ledger: Ledger,
         random: Random,
     ) -> None:
+        self.limits = RateLimits()
+        """For what is read once more."""
         self._source = source
         self._destination = destination
         self._spec = spec
@@ -271,9 +274,14 @@ class FinalPhase:
             return None
         if info.size != row.size:
             return KEPT_CHANGED
-        there = read_back(self._destination, row.target, stop=self._stop.is_set)
-        here = read_back(self._source, row.key, stop=self._stop.is_set, if_version=info.version)
+        with self.limits.applied(self._check_stop):
+            there = read_back(self._destination, row.target, stop=self._stop.is_set)
+            here = read_back(self._source, row.key, stop=self._stop.is_set, if_version=info.version)
         return None if here == there else KEPT_DIFFERS
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise Interrupted
 
 
 def _failed_check(row: Finished, error: StorageError) -> FinalCheck:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from random import Random
 
@@ -33,6 +33,7 @@ from dashboard.migration.types import AUTOMATIC, Control, Counters, Outcome, Spe
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.name_rules import NameRules
+from dashboard.storage.net.rate_limits import RateLimits
 from dashboard.storage.net.retries import limit_attempts
 
 log = logging.getLogger(__name__)
@@ -55,9 +56,9 @@ OnState = Callable[[State, Outcome | None, str, str], None]
 class MigrationJob:
     """What to run. ``approved`` is polled: copying starts when it returns true.
 
-    ``source_name`` appears in the names that "keep both" gives. ``paths``: the known paths of source and
-    destination on their servers, a hint for ``OverlapSearch``. ``name_rules`` returns the destination's name
-    rules, perhaps after probing; it is called in a thread of the run. ``tuned``: see ``Execution``.
+    ``source_name`` appears in the names that "keep both" gives. ``paths``: known paths of both on their
+    servers, a hint for ``OverlapSearch``. ``name_rules`` returns the destination's, perhaps after probing, in
+    a thread of the run. ``tuned``: see ``Execution``. ``limits`` may be changed while it runs.
     """
 
     id: int
@@ -67,12 +68,13 @@ class MigrationJob:
     paths: tuple[str, str] = ("", "")
     name_rules: Callable[[], NameRules] = NameRules
     tuned: bool = False
+    limits: RateLimits = field(default_factory=RateLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended. ``stragglers``: threads that still hang in a network call. Their rows are pending
-    again; the process should be restarted before it runs another migration."""
+    """How a run ended. ``stragglers``: threads that hang in a call, whose rows are pending again; the process
+    should be restarted before it runs another migration."""
 
     state: State
     outcome: Outcome | None = None
@@ -98,8 +100,7 @@ def run(
     ``on_state`` is called with every state, including the last one, before this returns. A run that fails as
     a whole (credentials, missing bucket, full disk, server unreachable) leaves its rows pending and can be
     run again once the cause is removed. Raises ``FencedOut`` if another run took over: then ``on_state`` was
-    not called. Never copies more objects at once than either backend accepts connections. ``carriers`` share
-    the work.
+    not called. Copies no more objects at once than both accept connections. ``carriers`` share the work.
     """
     spec = replace(job.spec, workers=most_at_once(job.spec.workers, source, destination))
     return _Run(
@@ -253,7 +254,7 @@ class _Run:
     def _start_copying(self) -> CopyPhase:
         provenance = Provenance(self._source, self._destination, self._job.spec, self._ledger.token())
         return CopyPhase(
-            Transfer(provenance, self._job.source_name, self._spent),
+            Transfer(provenance, self._job.source_name, self._spent, self._job.limits),
             self._ledger,
             self._job.spec.workers,
             tuned=self._job.tuned,
@@ -290,17 +291,17 @@ class _Run:
         retry(partial(self._relist, stop), stop, self._random)
 
     def _relist(self, stop: threading.Event) -> None:
-        source, destination, spec = self._source, self._destination, self._job.spec
-        plan(source, destination, spec, self._ledger, stop.is_set, rules=self._rules(), recheck=True)
+        ends = self._source, self._destination
+        plan(*ends, self._job.spec, self._ledger, stop.is_set, rules=self._rules(), recheck=True)
 
     def _final_phase(self) -> RunResult | None:
         """Check every copy once more and delete sources if requested; return None when that is done."""
         if self._job.spec.dry_run:
             return None
         self._report_state(State.VERIFYING)
-        final_phase = FinalPhase(
-            self._source, self._destination, self._job.spec, ledger=self._ledger, random=self._random
-        )
+        ends = self._source, self._destination
+        final_phase = FinalPhase(*ends, self._job.spec, ledger=self._ledger, random=self._random)
+        final_phase.limits = self._job.limits
         self._phase = PhaseThread(final_phase.run, "final")
         return self._wait_for(self._phase, "verifying")
 

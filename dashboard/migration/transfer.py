@@ -31,6 +31,7 @@ from dashboard.migration.types import Action, ObjectState, OnConflict, Verify
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
 from dashboard.storage.driver import SMALL, Driver, LooksBeforeCreating, stat_or_none
 from dashboard.storage.errors import ContainerMissing, Exists, NotFound, StorageError
+from dashboard.storage.net.rate_limits import RateLimits
 from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.object_powers import ResumesWrites
 from dashboard.storage.types import Entry, ObjectInfo
@@ -41,16 +42,29 @@ Stop = Callable[[], bool]
 class Transfer:
     """Copies objects of one migration. Thread-safe."""
 
-    def __init__(self, provenance: Provenance, source_name: str, spent: Spent | None = None) -> None:
+    def __init__(
+        self,
+        provenance: Provenance,
+        source_name: str,
+        spent: Spent | None = None,
+        limits: RateLimits | None = None,
+    ) -> None:
         self._provenance = provenance
         self._source_name = source_name
         self._spent = spent or Spent()
+        self.limits = limits or RateLimits()
 
     def move(self, task: Task, stop: Stop) -> Result:
         """Do what the plan decided for the row. Returns storage errors as ``Failed``, never raises them."""
-        task.begin()
+
+        def check() -> None:
+            if stop():
+                raise Interrupted
+
         try:
-            with limit_attempts(REQUEST_ATTEMPTS):
+            self.limits.begin_object(check)
+            task.begin()
+            with limit_attempts(REQUEST_ATTEMPTS), self.limits.applied(check):
                 return _Move(self._provenance, self._source_name, task, stop, self._spent).run()
         except Interrupted:
             return Stopped()

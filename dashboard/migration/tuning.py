@@ -59,6 +59,8 @@ class LimitedBy(StrEnum):
     """More at once were no faster."""
     MEMORY = "memory_limit"
     """What is in flight takes the memory that copying may use."""
+    LIMIT = "limit"
+    """A limit of bytes or objects per second, which a person set."""
     WORK = "work"
     """No more objects were waiting."""
     TRYING = "trying"
@@ -68,13 +70,15 @@ class LimitedBy(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Totals:
     """Totals of a run at a moment: ``objects`` and ``bytes`` copied, also of those in flight, and ``cpu``
-    seconds of the process. ``waiting``: objects wait for a worker; ``full``: for memory."""
+    seconds of the process. ``waiting``: objects wait for a worker; ``full``: for memory;
+    ``held``: workers wait for a limit of bytes or objects per second."""
 
     objects: int
     bytes: int
     cpu: float
     waiting: bool
     full: bool = False
+    held: bool = False
 
 
 class Tuner(ConcurrencyLimit):
@@ -85,7 +89,10 @@ class Tuner(ConcurrencyLimit):
         self._limit = float(min(first, most))
         self._began = 0.0
         self._sample: Totals | None = None
-        self._starved = False
+        self._starved = self._held = False
+        # The number before it was halved because of a limit; what was too few under one, and until when.
+        self._before_halving: float | None = None
+        self._enough, self._enough_until = float(FEWEST), 0.0
         # The number before a trial and its rate; None while nothing is tried.
         self._before: tuple[float, float] | None = None
         self._doubling = True
@@ -142,13 +149,23 @@ class Tuner(ConcurrencyLimit):
             self._recover(now)
             return
         if self._sample is None:
-            self._began, self._sample, self._starved = now, sample, False
+            self._began, self._sample, self._starved, self._held = now, sample, False, False
             return
         self._starved = self._starved or not sample.waiting
+        self._held = self._held or sample.held
         if not self._is_complete(now, sample):
             return
-        seconds, earlier, starved = now - self._began, self._sample, self._starved
-        self._began, self._sample, self._starved, self._failures = now, sample, False, 0
+        seconds, earlier, starved, held = now - self._began, self._sample, self._starved, self._held
+        self._began, self._sample, self._failures = now, sample, 0
+        self._starved = self._held = False
+        if held:
+            self._on_held(now)
+            return
+        if self._before_halving is not None:
+            # Half as many do not reach the limit, or there is none any more.
+            self._enough, self._enough_until = self._before_halving, now + QUIET_SECONDS
+            self._limit, self._before_halving = min(self._before_halving, self._cap), None
+            return
         if starved:
             # The rate says nothing about the number.
             self._limited_by = LimitedBy.MEMORY if sample.full else LimitedBy.WORK
@@ -157,6 +174,18 @@ class Tuner(ConcurrencyLimit):
         work = sample.bytes - earlier.bytes + (sample.objects - earlier.objects) * OBJECT_BYTES
         busy = (sample.cpu - earlier.cpu) / seconds >= BUSY_CORES
         self._judge(max(0.0, work / seconds), busy)
+
+    def _on_held(self, now: float) -> None:
+        """More would only wait longer, each with a connection that is open: halve the number as long as the
+        rest are enough for the limit. Once there is none, it doubles again as at the beginning."""
+        self._limited_by = LimitedBy.LIMIT
+        self._before, self._doubling = None, True
+        fewest = max(FEWEST, self._enough if now < self._enough_until else 0.0)
+        half = float(int(max(fewest, self._limit / 2)))
+        self._before_halving, self._limit = (
+            (self._limit if half < self._limit else None),
+            min(self._limit, half),
+        )
 
     def _is_complete(self, now: float, sample: Totals) -> bool:
         assert self._sample is not None

@@ -24,6 +24,7 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import Changed, Damaged, Exists, StorageError
 from dashboard.storage.net.memory_budget import MemoryBudget
+from dashboard.storage.net.rate_limits import transferring
 from dashboard.storage.net.resuming import resumable
 from dashboard.storage.object_powers import CopiesListed, ResumesWrites
 from dashboard.storage.proving import (
@@ -164,10 +165,8 @@ def same_content(
     if here is None and found.md5 is None:
         return _same_by_reading(source, destination, entry, found, stop)
     if here is None:
-        return (
-            _digest(source, entry.key, entry.etag, stop, ContentDigest(entry.size, entry.etag)).md5
-            == found.md5
-        )
+        digest = ContentDigest(entry.size, entry.etag)
+        return _digest(source, entry.key, entry.etag, stop, digest).md5 == found.md5
     return read_back(destination, found.key, stop=stop, if_version=found.version) == here
 
 
@@ -191,15 +190,18 @@ def _digest(
     return digest
 
 
-def _check(stop: Stop) -> None:
+def _check(stop: Stop, size: int = 0) -> None:
+    """Before ``size`` more bytes are transferred."""
     if stop():
         raise Interrupted
+    if size:
+        transferring(size)
 
 
 def _pump(reading: Reading, consume: Callable[[bytes], None], stop: Stop) -> None:
     left = reading.info.size
     for chunk in reading.chunks():
-        _check(stop)
+        _check(stop, len(chunk))
         left -= len(chunk)
         if left < 0:
             raise Damaged(reading.info.key, f"More of “{reading.info.key}” came than it has bytes.")
@@ -280,6 +282,7 @@ class _Job:
 
     def _copy_small(self, make_check: MakeCheck) -> Copied:
         """Copy in one request each way."""
+        _check(self.stop, self.entry.size)
         with MEMORY.reserve(3 * self.entry.size, self._check):
             with self.timed("reading"), self._open_source() as reading:
                 check = make_check(reading)
@@ -310,7 +313,7 @@ class _Job:
                 check.share(writing, need_md5=self.need_md5)
                 done = 0
                 for chunk in self._timed_chunks(reading):
-                    _check(self.stop)
+                    _check(self.stop, len(chunk))
                     check.update(chunk)
                     done += len(chunk)
                     if done > info.size:

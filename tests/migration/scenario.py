@@ -17,6 +17,7 @@ from dashboard.services.migrations.carrying.embedded import EmbeddedCarriers, Pr
 from dashboard.services.migrations.carrying.run_ledger import RunLedger
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import StorageError
+from dashboard.storage.net.rate_limits import RateLimits
 from tests.migration.failing_driver import FailingDriver
 from tests.migration.ledgers import Ledgers, assert_exact
 
@@ -39,6 +40,7 @@ class Scenario:
         self.control_seen = threading.Event()
         self.states: list[State] = []
         self.carriers: Callable[[Ledger], Carriers] = _carriers_of
+        self.limits = RateLimits()
 
     def fill(self, objects: Mapping[str, bytes], *, there: bool = False) -> None:
         for key, content in objects.items():
@@ -48,7 +50,7 @@ class Scenario:
 
     def run(self, spec: Spec | None = None) -> RunResult:
         result = run(
-            MigrationJob(1, spec or Spec(workers=4), lambda: self.approved, "old disk"),
+            MigrationJob(1, spec or Spec(workers=4), lambda: self.approved, "old disk", limits=self.limits),
             self.source,
             self.destination,
             ledger := self.ledgers.open(),

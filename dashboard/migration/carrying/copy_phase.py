@@ -38,6 +38,7 @@ class CopyPhase:
         self._failed_keys = failed_keys
         self._clock = clock
         self._random = random
+        self._limits = transfer.limits
         self._pool: WorkerPool[Task, Result] = WorkerPool(transfer.move, 0)
         self._execution = self._new_execution()
 
@@ -91,6 +92,7 @@ class CopyPhase:
             self._ledger,
             self._workers,
             self._tuned,
+            limits=self._limits,
             clock=self._clock,
             random=self._random,
         )

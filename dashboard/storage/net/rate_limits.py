@@ -10,7 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 BURST_SECONDS = 0.5
@@ -19,8 +21,29 @@ CHECK_SECONDS = 0.5
 """How long a thread waits at most until it looks again whether it should stop."""
 RECENT_SECONDS = 1.0
 
+_transfer: ContextVar[Callable[[int], None] | None] = ContextVar("transfer", default=None)
+
 Clock = Callable[[], float]
 Wait = Callable[[threading.Event, float], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Bytes and objects per second; None for any number."""
+
+    bytes: float | None = None
+    objects: float | None = None
+
+    def part(self, of: int) -> Rates:
+        """One of so many equal parts."""
+        return Rates(*(None if rate is None else rate / of for rate in (self.bytes, self.objects)))
+
+
+def transferring(size: int) -> None:
+    """Wait until this many bytes may be transferred by this thread; see :meth:`RateLimits.applied`."""
+    wait = _transfer.get()
+    if wait is not None:
+        wait(size)
 
 
 @dataclass(slots=True, eq=False)
@@ -133,21 +156,44 @@ class RateLimits:
     def __init__(self, *, clock: Clock = time.monotonic, wait: Wait = threading.Event.wait) -> None:
         self._bytes = TokenBucket(clock=clock, wait=wait)
         self._objects = TokenBucket(clock=clock, wait=wait)
+        self._lock = threading.Lock()
+        self._whole, self._parts = Rates(), 1
 
-    def change(self, bytes_per_second: float | None, objects_per_second: float | None) -> None:
-        """Set both; None for no limit. Takes effect at once, also for threads that wait."""
-        self._bytes.change(bytes_per_second)
-        self._objects.change(objects_per_second)
+    @property
+    def whole(self) -> Rates:
+        """What this process and others may do together."""
+        return self._whole
 
     @property
     def holds(self) -> bool:
         """Whether copying would be faster without a limit: threads wait for it, or did a moment ago."""
         return self._bytes.holds or self._objects.holds
 
+    def change(self, whole: Rates) -> None:
+        """Set the limits of all processes. Takes effect at once, also for threads that wait."""
+        self._set(whole, self._parts)
+
+    def share(self, parts: int) -> None:
+        """Use one of so many equal parts from now on; other processes have the rest."""
+        self._set(self._whole, parts)
+
+    def _set(self, whole: Rates, parts: int) -> None:
+        with self._lock:
+            self._whole, self._parts = whole, parts
+            own = whole.part(parts)
+            self._bytes.change(own.bytes)
+            self._objects.change(own.objects)
+
     def begin_object(self, check: Callable[[], None]) -> None:
         """Wait until another object may be begun. ``check`` may raise to give up."""
         self._objects.take(1, check)
 
-    def transfer(self, size: int, check: Callable[[], None]) -> None:
-        """Wait until this many bytes may be transferred. ``check`` may raise to give up."""
-        self._bytes.take(size, check)
+    @contextmanager
+    def applied(self, check: Callable[[], None]) -> Iterator[None]:
+        """Inside this context, on this thread, whatever is copied, read back or compared waits until its
+        bytes may be transferred. ``check`` may raise to give up."""
+        token = _transfer.set(lambda size: self._bytes.take(size, check))
+        try:
+            yield
+        finally:
+            _transfer.reset(token)

@@ -17,11 +17,13 @@ TICK = 0.1
 @dataclass
 class SimulatedBackend:
     """``latency`` in seconds for each object of ``size`` bytes, ``jitter`` a part of it; ``capacity`` objects
-    per second at most; more than ``allowed`` at once are throttled; ``cpu`` seconds for each object."""
+    per second at most; more than ``allowed`` at once are throttled; ``allowance`` objects per second are
+    allowed by a limit; ``cpu`` seconds for each object."""
 
     latency: float
     capacity: float = float("inf")
     allowed: float = float("inf")
+    allowance: float = float("inf")
     cpu: float = 0.0
     jitter: float = 0.0
     size: int = 16_000
@@ -48,13 +50,15 @@ class SimulatedBackend:
             if at_once > self.allowed:
                 self.throttled += 1
                 tuner.on_throttled(self.now)
-            done = self.rate(at_once) * TICK
+            held = self.rate(at_once) > self.allowance
+            done = min(self.rate(at_once), self.allowance) * TICK
             self.objects += done
             self.spent += done * self.cpu
             tuner.on_tick(self.now)
             if isinstance(tuner, Tuner):
                 size = int(self.objects * self.size)
-                tuner.on_sample(self.now, Totals(int(self.objects), size, self.spent, self.waiting))
+                sample = Totals(int(self.objects), size, self.spent, self.waiting, held=held)
+                tuner.on_sample(self.now, sample)
 
 
 def test_it_climbs_to_the_most_where_only_the_way_is_long() -> None:

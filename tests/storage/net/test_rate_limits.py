@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from dashboard.storage.net.rate_limits import BURST_SECONDS, CHECK_SECONDS, RateLimits, TokenBucket
+from dashboard.storage.net.rate_limits import BURST_SECONDS, CHECK_SECONDS, RateLimits, Rates, TokenBucket, transferring
 
 CHUNK = 256 * 1024
 DEADLINE = 60.0
@@ -60,7 +60,8 @@ def test_without_a_limit_nothing_waits() -> None:
     limits = RateLimits(clock=time.clock, wait=time.wait)
     for _ in range(1000):
         limits.begin_object(cancel)
-        limits.transfer(10**12, cancel)
+        with limits.applied(cancel):
+            transferring(10**12)
     assert (time.waits, limits.holds) == ([], False)
 
 
@@ -78,9 +79,7 @@ def test_in_no_stretch_of_time_more_passes_than_the_limit(rate: float) -> None:
     for first in range(0, 300, 7):
         for last in range(first, 300, 7):
             seconds = passed[last][0] - passed[first][0]
-            assert (
-                passed[last][1] - passed[first][1] <= rate * (seconds + BURST_SECONDS + 5) + 2
-            )
+            assert passed[last][1] - passed[first][1] <= rate * (seconds + BURST_SECONDS + 5) + 2
 
 
 def test_demand_gets_all_of_the_limit() -> None:
@@ -239,3 +238,22 @@ def test_no_limit_any_more_lets_all_go_at_once() -> None:
     bucket.change(None)
     crowd.join()
     assert sorted(crowd.served) == list(range(64))
+
+
+def test_a_part_of_the_limits_is_used_while_others_have_the_rest() -> None:
+    time = SimulatedTime()
+    limits = RateLimits(clock=time.clock, wait=time.wait)
+    limits.change(Rates(bytes=3000.0))
+    limits.share(3)
+    with limits.applied(go_on):
+        transferring(1001)
+        assert time.now == pytest.approx(1001)
+        limits.change(Rates(bytes=6000.0, objects=3.0))
+        transferring(2000)
+    assert time.now == pytest.approx(1002)
+    assert limits.whole == Rates(6000.0, 3.0)
+    limits.begin_object(go_on)
+    limits.begin_object(go_on)
+    assert time.now == pytest.approx(1003)
+    transferring(10**12)
+    assert time.now == pytest.approx(1003)

@@ -16,7 +16,8 @@ from typing import Self, TypedDict, Unpack
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dashboard.envfile.store import EnvFile
-from dashboard.errors import StowageError
+from dashboard.errors import InvalidInput, StowageError
+from dashboard.rates.bandwidth import Bandwidth, check_objects, parse_objects
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LANGUAGES = ("en", "de")
@@ -59,6 +60,8 @@ class Overrides(TypedDict, total=False):
     machine_credentials: tuple[str, ...]
     max_workers: int
     carriers: int
+    bandwidth_limit: str
+    objects_per_second: float
     api_requests_per_minute: int
     max_upload_size: int
     upload_quota: int
@@ -101,7 +104,9 @@ class Settings:
     ``machine_credentials``: to whom backends may show the cloud credentials of this machine.
     ``accel_redirects``: folders whose files nginx sends, each with its internal address there.
     ``sendfile_roots``: folders whose files another server in front sends. ``max_workers``: most threads a
-    migration may use. ``carriers``: processes that copy one migration together, 0 for as many as there are
+    migration may use. ``bandwidth_limit`` (see ``Bandwidth.parse``) and ``objects_per_second`` (0 for any
+    number): of migrations without limits of their own. ``carriers``: processes that copy one migration
+    together, 0 for as many as there are
     cores. ``api_requests_per_minute``: how many requests one API token may send. ``max_upload_size``: bytes
     of the largest upload. ``upload_quota``: bytes that one person may have uploaded in total, 0 for any
     number. ``clamav``: the address of the virus scanner. ``language``: of pages for people who chose none and
@@ -126,6 +131,8 @@ class Settings:
     sendfile_roots: tuple[Path, ...] = ()
     max_workers: int = 256
     carriers: int = 1
+    bandwidth_limit: str = "off"
+    objects_per_second: float = 0.0
     api_requests_per_minute: int = 1200
     max_upload_size: int = MAX_UPLOAD_SIZE
     upload_quota: int = 0
@@ -141,6 +148,7 @@ class Settings:
         _between("STOWAGE_TRUSTED_PROXIES", self.trusted_proxies, 0, 10)
         _between("STOWAGE_MAX_WORKERS", self.max_workers, 1, 256)
         _between("STOWAGE_CARRIERS", self.carriers, 0, 64)
+        self._check_limits()
         _between("STOWAGE_API_REQUESTS_PER_MINUTE", self.api_requests_per_minute, 1, 1_000_000)
         _between("STOWAGE_MAX_UPLOAD_SIZE", self.max_upload_size, 1, MAX_BYTES)
         _between("STOWAGE_UPLOAD_QUOTA", self.upload_quota, 0, MAX_BYTES)
@@ -203,6 +211,13 @@ class Settings:
                 "database files in the instance folder. Move them with stowage db move, or leave out "
                 "STOWAGE_BROKER_URL."
             )
+
+    def _check_limits(self) -> None:
+        try:
+            Bandwidth.parse(self.bandwidth_limit, field="STOWAGE_BANDWIDTH_LIMIT")
+            check_objects(self.objects_per_second, field="STOWAGE_OBJECTS_PER_SECOND")
+        except InvalidInput as error:
+            raise SettingsError(f"{error.subject}: {error.reason} {error.remedy}") from error
 
     def _check_pages(self) -> None:
         if self.language not in LANGUAGES:
@@ -286,6 +301,12 @@ class Settings:
             sendfile_roots=_paths(env, "STOWAGE_SENDFILE_ROOTS"),
             max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 256)),
             carriers=overrides.get("carriers", _integer(env, "STOWAGE_CARRIERS", 1)),
+            bandwidth_limit=overrides.get(
+                "bandwidth_limit", env.get("STOWAGE_BANDWIDTH_LIMIT", "").strip() or "off"
+            ),
+            objects_per_second=overrides.get(
+                "objects_per_second", _objects(env, "STOWAGE_OBJECTS_PER_SECOND")
+            ),
             api_requests_per_minute=overrides.get(
                 "api_requests_per_minute", _integer(env, "STOWAGE_API_REQUESTS_PER_MINUTE", 1200)
             ),
@@ -375,6 +396,13 @@ def _integer(env: Mapping[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdigit()):
         raise SettingsError(f"{name} is “{text}”; it must be a whole number.")
     return int(text[:20])
+
+
+def _objects(env: Mapping[str, str], name: str) -> float:
+    try:
+        return parse_objects(env.get(name, "").strip() or "off", field=name)
+    except InvalidInput as error:
+        raise SettingsError(f"{name}: {error.reason} {error.remedy}") from error
 
 
 def _boolean(env: Mapping[str, str], name: str, default: bool) -> bool:

@@ -15,6 +15,11 @@ def size(count: float | None) -> str:
     return "" if count is None else text.size(count)
 
 
+def rate(per_second: float | None) -> str:
+    """Bytes per second, such as ``4.1 MB/s``; for None that there is no limit."""
+    return "no limit" if per_second is None else f"{size(per_second)}/s"
+
+
 def count_of(count: int | None, one: str = "object") -> str:
     """A number and its noun, such as ``1,204 objects``; empty for None."""
     if count is None:

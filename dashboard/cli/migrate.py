@@ -52,6 +52,19 @@ DEFAULT = Spec()
     type=click.IntRange(1, MAX_CARRIERS),
     help="Number of processes that copy.  [default: STOWAGE_CARRIERS]",
 )
+@click.option(
+    "--bandwidth-limit",
+    metavar="LIMIT",
+    default="",
+    help="Bytes per second, such as 10M or “08:00,512k 18:00,10M 23:00,off”.  "
+    "[default: STOWAGE_BANDWIDTH_LIMIT]",
+)
+@click.option(
+    "--objects-per-second",
+    metavar="N",
+    default="",
+    help="Objects per second at most.  [default: STOWAGE_OBJECTS_PER_SECOND]",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would happen; copy nothing.")
 @YES
 @pass_invocation
@@ -68,6 +81,8 @@ def migrate(
     delete_source: bool,
     workers: int | None,
     carriers: int | None,
+    bandwidth_limit: str,
+    objects_per_second: str,
     dry_run: bool,
     yes: bool,
 ) -> int:
@@ -90,6 +105,8 @@ def migrate(
         delete_source=delete_source,
         workers=workers or AUTOMATIC,
         carriers=carriers or 0,
+        bandwidth_limit=bandwidth_limit,
+        objects_per_second=objects_per_second,
     )
     migrations = invocation.services.migrations
     number = migrations.create(invocation.actor, source, destination, spec, approve=at_once)

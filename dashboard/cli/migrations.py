@@ -93,6 +93,36 @@ def cancel(invocation: Invocation, number: int) -> int:
 
 @migrations.command()
 @ID
+@click.option(
+    "--bandwidth-limit",
+    metavar="LIMIT",
+    help="Bytes per second, such as 10M, off, a timetable, or default for the console's.",
+)
+@click.option(
+    "--objects-per-second", metavar="N", help="Objects per second at most: a number, off, or default."
+)
+@pass_invocation
+def limit(
+    invocation: Invocation, number: int, bandwidth_limit: str | None, objects_per_second: str | None
+) -> None:
+    """Show or change the limits of the migration ID, also while it runs."""
+    migrations, limits = invocation.services.migrations, invocation.services.migration_limits
+    limits.change(invocation.actor, number, bandwidth=bandwidth_limit, objects=objects_per_second)
+    found = limits.of(migrations.progress(number).spec)
+    invocation.out.document(found.as_dict())
+    now, then = (formatting.rate(each) for each in (found.rates.bytes, found.then))
+    until = f"until {formatting.date(found.until)}, then {then}" if found.until else ""
+    invocation.out.fields(
+        [
+            ("bandwidth", found.bandwidth + (", the console's" if found.bandwidth_is_default else "")),
+            ("now", f"{now} {until}".strip()),
+            ("objects/s", found.objects + (", the console's" if found.objects_is_default else "")),
+        ]
+    )
+
+
+@migrations.command()
+@ID
 @DETACH
 @pass_invocation
 def resume(invocation: Invocation, number: int, detach: bool) -> int:

@@ -116,6 +116,7 @@ class Spec:
     ``prefix`` is a plain string prefix of keys. ``include`` and ``exclude`` are globs on the whole key
     (``*`` stays within one path segment, ``**`` crosses them); an empty ``include`` means everything.
     ``workers``: objects copied at once, 1 to ``MAX_WORKERS``, or ``AUTOMATIC``: the run finds out how many.
+    ``bandwidth_limit`` and ``objects_per_second``: texts, ``off``, or empty for the console's.
     ``carriers``: processes that copy together, 1 to 64, or 0 for what the settings say.
     """
 
@@ -128,6 +129,8 @@ class Spec:
     delete_source: bool = False
     workers: int = AUTOMATIC
     carriers: int = 0
+    bandwidth_limit: str = ""
+    objects_per_second: str = ""
 
 
 @dataclass(frozen=True, slots=True)

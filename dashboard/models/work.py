@@ -185,6 +185,9 @@ carriers = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     # How many objects it may copy at once.
     Column("workers", Integer, nullable=False),
+    # Its part of the limits; nothing for no limit.
+    Column("bytes_per_second", Float),
+    Column("objects_per_second", Float),
     Column("at", Float, nullable=False),
     Column("status", String, nullable=False, server_default=text("''")),
 )

@@ -1,5 +1,5 @@
 """How many bytes a second may be copied, perhaps at some times more than at others: the value, its text, and
-what it says at a moment. Pure.
+what it says at a moment; and the text of a number of objects per second. Pure.
 
 ``off`` and ``10M`` hold all the time; ``08:00,512k 23:00,off`` is a timetable: each entry holds until the
 next, the last one of a day through the night. ``Mon-08:00,1M`` is an entry of one weekday.
@@ -24,6 +24,7 @@ from dashboard.rates.wall_clock import DAY_MINUTES, WEEK_MINUTES, first_change, 
 MAX_TEXT = 1000
 MAX_ENTRIES = 50
 MAX_BYTES_PER_SECOND = 10**12
+MIN_OBJECTS_PER_SECOND, MAX_OBJECTS_PER_SECOND = 0.001, 100_000
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 OFF = "off"
 EXAMPLE = "Write “10M”, “off”, or a timetable such as “08:00,512k 18:00,10M 23:00,off”."
@@ -34,6 +35,7 @@ _UNITS = {
 }
 _PRINTED = (("G", 10**9), ("M", 10**6), ("k", 10**3), ("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10))
 _RATE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?([A-Za-z]*)(/s)?")
+_NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 _ENTRY = re.compile(r"(?:([A-Za-z]+)-)?([0-9]{1,2}):([0-9]{2}),(\S+)")
 _DAY_WORDS = {word: day for day, short in enumerate(DAYS) for word in (short.lower(),)} | {
     word: day
@@ -138,6 +140,36 @@ def print_rate(rate: Rate) -> str:
         if rate >= size and rate * 1000 % size == 0:
             candidates.append(f"{rate / size:.3f}".rstrip("0").rstrip(".") + unit)
     return min(candidates, key=len)
+
+
+def parse_objects(text: str, *, field: str = "objects_per_second") -> float:
+    """Read a number of objects per second; 0 for ``off``. Raises ``InvalidInput`` naming the field."""
+    word = text.strip()
+    if word.lower() == OFF:
+        return 0.0
+    if not _NUMBER.fullmatch(word):
+        raise InvalidInput(
+            field,
+            f"“{_shortened(word)}” is no number of objects per second.",
+            remedy="Write a number such as “50” or “0.5”, or “off” for no limit.",
+        )
+    return check_objects(float(word), field=field)
+
+
+def check_objects(value: float, *, field: str = "objects_per_second") -> float:
+    """Return the number of objects per second if it can be a limit; 0 is none. Raises ``InvalidInput``."""
+    if value == 0 or MIN_OBJECTS_PER_SECOND <= value <= MAX_OBJECTS_PER_SECOND:
+        return value
+    raise InvalidInput(
+        field,
+        f"A limit is between {MIN_OBJECTS_PER_SECOND} and {MAX_OBJECTS_PER_SECOND:,} objects per second.",
+        remedy="Write “off” for no limit.",
+    )
+
+
+def print_objects(value: float) -> str:
+    """Return a number of objects per second as it is typed; ``off`` for 0."""
+    return f"{value:.3f}".rstrip("0").rstrip(".") if value else OFF
 
 
 def _parse_entry(word: str, field: str) -> Entry:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dashboard.services.fallback.write_back import WriteBack
     from dashboard.services.migrations.carrying.remote import Remote
     from dashboard.services.migrations.job_handler import MigrationHandler
+    from dashboard.services.migrations.limiting.migration_limits import MigrationLimits
     from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
     from dashboard.services.notifications.notifications import Notifications
     from dashboard.services.people.accounts import Accounts
@@ -109,6 +110,12 @@ class Services(FilesServices):
         from dashboard.services.migrations.carrying.remote import Remote
 
         return Remote(self.database, self.workers, JobMessages(self.settings.broker_url))
+
+    @lazy
+    def migration_limits(self) -> MigrationLimits:
+        from dashboard.services.migrations.limiting.migration_limits import MigrationLimits
+
+        return MigrationLimits(self.database, self.audit, lambda: self.settings)
 
     @lazy
     def unfinished_uploads(self) -> UnfinishedUploads:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from dashboard.migration.ledger import Reason
 from dashboard.migration.types import CarrierProgress, InFlight
 from dashboard.storage.copying import MEMORY_BYTES
+from dashboard.storage.net.rate_limits import UNLIMITED, Rates
 
 if TYPE_CHECKING:
     from dashboard.migration.execute import Execution
@@ -45,11 +46,12 @@ STOP = -1
 class Orders:
     """What a carrier may do: ``workers`` objects at once, none for 0; it ends for ``STOP``.
     ``others``: how many objects all other carriers have copied. ``nothing_waits``: all rows are claimed, and
-    no more will be planned."""
+    no more will be planned. ``rates``: its part of the limits."""
 
     workers: int
     others: int
     nothing_waits: bool
+    rates: Rates = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ class Carriers(Protocol):
 
     def tend(self, own: Execution, workers: int, *, listing_final: bool) -> bool:
         """Look after them; return whether all rows that are left are in the hands of ``own``. Shares out
-        ``workers``, how many objects may be copied at once by all, ``own`` included. Raises ``RunAborted``
-        for what one of them could not get past."""
+        ``workers``, how many objects may be copied at once by all, ``own`` included, and the limits of
+        ``own``. Raises ``RunAborted`` for what one of them could not get past."""
         ...
 
     def finished(self) -> bool:

@@ -78,6 +78,7 @@ class CopyPhase:
         """End what has nothing left to do; return how many threads still hang in a call."""
         self._carriers.request_stop()
         self._failed_keys.update(self._carriers.stop(deadline))
+        self._limits.share(1)
         return self._pool.close(deadline)
 
     def abort(self, deadline: float) -> None:

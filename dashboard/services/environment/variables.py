@@ -166,6 +166,18 @@ OWN: tuple[KnownVariable, ...] = (
         "How many processes copy one migration, 1 to 64; 0 for as many as there are processor cores.",
         _NOW,
     ),
+    _own(
+        "bandwidth_limit",
+        "General",
+        "Bytes per second of each migration without a limit of its own, such as 10M, off, or a timetable.",
+        _NOW,
+    ),
+    _own(
+        "objects_per_second",
+        "General",
+        "Objects per second of each migration without a limit of its own. Empty for any number.",
+        _NOW,
+    ),
     _own("host", "Network", "The address to listen on; 0.0.0.0 is every interface.", _RESTART),
     _own("port", "Network", "The port to listen on.", _RESTART),
     _own(

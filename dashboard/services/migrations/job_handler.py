@@ -28,12 +28,14 @@ from dashboard.services.migrations.carrying import processes
 from dashboard.services.migrations.carrying.ends import MigrationEnds, catalogued_files
 from dashboard.services.migrations.carrying.processes import CarrierProcess, carrier_command, carriers_for
 from dashboard.services.migrations.carrying.run_ledger import RunLedger
+from dashboard.services.migrations.limiting.migration_limits import rates_now
 from dashboard.services.migrations.review import Reviews
 from dashboard.services.migrations.spec import from_json
 from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
+from dashboard.storage.net.rate_limits import RateLimits
 from dashboard.storage.registry import free_bytes, location
 
 if TYPE_CHECKING:
@@ -133,12 +135,15 @@ class MigrationHandler:
         # Before the driver is built, so that its results are not saved for a backend that was edited since.
         version = self._version(row.destination_id)
         source, destination = ends.open()
-        monitor = _RunMonitor(self._database, self._audit, context, row.elapsed, lambda: ledger.copied)
+        limits = RateLimits()
+        limits.change(rates_now(spec, self._settings()))
+        limit = self._limit(limits)
+        monitor = _RunMonitor(self._database, self._audit, context, row.elapsed, lambda: ledger.copied, limit)
         paths = (self._path(row.source_id), self._path(row.destination_id))
         rules = partial(
             self._names.get_or_probe, row.destination_id, version, destination, may_write=not spec.dry_run
         )
-        job = MigrationJob(row.id, spec, monitor.approved, row.source, paths, rules, tuned)
+        job = MigrationJob(row.id, spec, monitor.approved, row.source, paths, rules, tuned, limits)
 
         def on_state(state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
             # Before people see that it is ready: the review says what stands in the way.
@@ -161,6 +166,10 @@ class MigrationHandler:
         # With threads still hanging, the job runs once more in a new process, to clean up.
         stragglers = result.stragglers > 0
         return JobResult(requeue=monitor.unfinished or stragglers, restart=stragglers)
+
+    def _limit(self, limits: RateLimits) -> Callable[[Migration], None]:
+        """What brings the limits of a run up to date with its row, the settings and the time of day."""
+        return lambda row: limits.change(rates_now(from_json(row.spec), self._settings()))
 
     def _clean_up(
         self, context: JobContext, row: Migration, ledger: RunLedger, source: Driver, destination: Driver
@@ -225,10 +234,12 @@ class _RunMonitor:
         context: JobContext,
         elapsed: float,
         copied: Callable[[], int],
+        limit: Callable[[Migration], None],
     ) -> None:
         self._database = database
         self._audit = audit
         self._context = context
+        self._limit = limit
         self._id = context.job.subject_id
         self._elapsed = elapsed
         self._copied = copied
@@ -314,6 +325,7 @@ class _RunMonitor:
                 row = session.get(Migration, self._id)
             if row is not None:
                 self._control, self._approved = Control(row.control), row.approved_at is not None
+                self._limit(row)
             if now - self._saved_at >= ELAPSED_SECONDS:
                 self._saved_at = now
                 self._save_elapsed()

@@ -9,12 +9,15 @@ from typing import Any
 from dashboard.errors import InvalidInput
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.types import AUTOMATIC, MAX_CARRIERS, MAX_WORKERS, OnConflict, Spec, Verify
+from dashboard.rates.bandwidth import Bandwidth, parse_objects, print_objects
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.registry import location, noun_of
 
 MAX_PREFIX_BYTES = 1024
 """Bytes of UTF-8: the longest key S3 knows."""
 
+DEFAULT_LIMIT = "default"
+"""Typed for a limit: the console's."""
 REPLACED_IN = "replaced_in"
 """Beside a stored spec: the folder at the destination in which what is replaced is kept."""
 AS_OF = "as_of"
@@ -24,6 +27,8 @@ AS_OF = "as_of"
 def check_spec(spec: Spec) -> None:
     """Raise ``InvalidInput``, naming the field, if the spec cannot be carried out."""
     _check_prefix(spec.prefix)
+    own_bandwidth(spec.bandwidth_limit)
+    own_objects(spec.objects_per_second)
     compile_filter(spec.include, spec.exclude)
     if not (spec.workers == AUTOMATIC or 1 <= spec.workers <= MAX_WORKERS):
         raise InvalidInput("workers", f"Between 1 and {MAX_WORKERS} objects can be copied at once.")
@@ -41,6 +46,16 @@ def check_spec(spec: Spec) -> None:
             "Objects are deleted from the source only when the copy is proven by more than its size.",
             remedy="Choose verification by checksum or by full read-back.",
         )
+
+
+def own_bandwidth(text: str) -> str:
+    """The normal form of a bandwidth limit; empty for the console's. Raises ``InvalidInput``."""
+    return "" if text.strip() in ("", DEFAULT_LIMIT) else str(Bandwidth.parse(text))
+
+
+def own_objects(text: str) -> str:
+    """The normal form of a number of objects per second; empty for the console's. Raises ``InvalidInput``."""
+    return "" if text.strip() in ("", DEFAULT_LIMIT) else print_objects(parse_objects(text))
 
 
 def _check_prefix(prefix: str) -> None:
@@ -114,6 +129,8 @@ def to_json(spec: Spec) -> dict[str, Any]:
         "delete_source": spec.delete_source,
         "workers": spec.workers,
         "carriers": spec.carriers,
+        "bandwidth_limit": own_bandwidth(spec.bandwidth_limit),
+        "objects_per_second": own_objects(spec.objects_per_second),
     }
 
 
@@ -129,6 +146,8 @@ def from_json(stored: Mapping[str, Any]) -> Spec:
         delete_source=stored["delete_source"],
         workers=stored["workers"],
         carriers=stored.get("carriers", 0),
+        bandwidth_limit=stored.get("bandwidth_limit", ""),
+        objects_per_second=stored.get("objects_per_second", ""),
     )
 
 
@@ -152,6 +171,10 @@ def command_line(source: str, destination: str, spec: Spec) -> str:
         words += _option("--workers", str(spec.workers))
     if spec.carriers != default.carriers:
         words += _option("--carriers", str(spec.carriers))
+    if spec.bandwidth_limit:
+        words += _option("--bandwidth-limit", spec.bandwidth_limit)
+    if spec.objects_per_second:
+        words += _option("--objects-per-second", spec.objects_per_second)
     if spec.dry_run:
         words.append("--dry-run")
     return shlex.join(words)

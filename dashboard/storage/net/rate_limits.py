@@ -39,6 +39,9 @@ class Rates:
         return Rates(*(None if rate is None else rate / of for rate in (self.bytes, self.objects)))
 
 
+UNLIMITED = Rates()
+
+
 def transferring(size: int) -> None:
     """Wait until this many bytes may be transferred by this thread; see :meth:`RateLimits.applied`."""
     wait = _transfer.get()
@@ -157,12 +160,17 @@ class RateLimits:
         self._bytes = TokenBucket(clock=clock, wait=wait)
         self._objects = TokenBucket(clock=clock, wait=wait)
         self._lock = threading.Lock()
-        self._whole, self._parts = Rates(), 1
+        self._whole, self._parts = UNLIMITED, 1
 
     @property
     def whole(self) -> Rates:
         """What this process and others may do together."""
         return self._whole
+
+    @property
+    def own(self) -> Rates:
+        """The part of them that this process uses."""
+        return self._whole.part(self._parts)
 
     @property
     def holds(self) -> bool:
@@ -180,9 +188,8 @@ class RateLimits:
     def _set(self, whole: Rates, parts: int) -> None:
         with self._lock:
             self._whole, self._parts = whole, parts
-            own = whole.part(parts)
-            self._bytes.change(own.bytes)
-            self._objects.change(own.objects)
+            self._bytes.change(self.own.bytes)
+            self._objects.change(self.own.objects)
 
     def begin_object(self, check: Callable[[], None]) -> None:
         """Wait until another object may be begun. ``check`` may raise to give up."""

@@ -10,7 +10,14 @@ from random import Random
 
 import pytest
 
-from dashboard.storage.net.rate_limits import BURST_SECONDS, CHECK_SECONDS, RateLimits, Rates, TokenBucket, transferring
+from dashboard.storage.net.rate_limits import (
+    BURST_SECONDS,
+    CHECK_SECONDS,
+    RateLimits,
+    Rates,
+    TokenBucket,
+    transferring,
+)
 
 CHUNK = 256 * 1024
 DEADLINE = 60.0

@@ -65,6 +65,8 @@ def _create_carriers() -> None:
         sa.Column("migration_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("workers", sa.Integer(), nullable=False),
+        sa.Column("bytes_per_second", sa.Float(), nullable=True),
+        sa.Column("objects_per_second", sa.Float(), nullable=True),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("status", sa.String(), server_default=sa.text("''"), nullable=False),
         sa.PrimaryKeyConstraint("migration_id", "number"),

@@ -49,6 +49,11 @@ def _paused(row: AuditRow) -> Telling:
     return telling("paused ", _migration(row))
 
 
+@tells("migration.limit")
+def _limited(row: AuditRow) -> Telling:
+    return telling("changed the limits of ", _migration(row))
+
+
 @tells("migration.resume")
 def _resumed(row: AuditRow) -> Telling:
     return telling("resumed ", _migration(row))

@@ -55,6 +55,7 @@ class Carrier:
             ledger,
             1,
             tuned,
+            limits=transfer.limits,
             clock=clock,
             random=random or Random(),  # noqa: S311
         )
@@ -102,6 +103,7 @@ class Carrier:
         # Before the first report others may have copied in earlier runs.
         if before and self._orders.others > before.others:
             self._execution.others_copied()
+        self._execution.limits.change(self._orders.rates)
         self._execution.limit_to(max(0, self._orders.workers), self._memory)
         return self._orders
 

@@ -18,6 +18,7 @@ from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.ledger_rows import claim_rows, claimed_row
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.storage.copying import MEMORY_BYTES
+from dashboard.storage.net.rate_limits import Rates
 
 LEASE_SECONDS = 15.0
 """For how long a carrier holds its chunks without a sign of life."""
@@ -173,12 +174,12 @@ class CarrierLedger(SqlLedger):
         changes = {"at": time.time(), "status": json.dumps(asdict(found))}
         with self._write() as connection:
             self._check_lease(connection)
-            workers = connection.scalar(
-                update(carriers).where(mine).values(**changes).returning(carriers.c.workers)
-            )
-            if workers is None:
+            c = carriers.c
+            given = (c.workers, c.bytes_per_second, c.objects_per_second)
+            row = connection.execute(update(carriers).where(mine).values(**changes).returning(*given)).first()
+            if row is None:
                 raise FencedOut
             query = select(counters.c.copied, counters.c.listing_final)
             copied, listed = connection.execute(query.where(counters.c.migration_id == self._id)).one()
             waits = has_rows(connection, self._id, ObjectState.PENDING)
-        return Orders(workers, copied - self._copied, bool(listed) and not waits)
+        return Orders(row[0], copied - self._copied, bool(listed) and not waits, Rates(row[1], row[2]))

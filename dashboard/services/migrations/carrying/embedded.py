@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import Protocol
@@ -25,6 +25,7 @@ from dashboard.migration.retry_policy import RunAborted
 from dashboard.services.migrations.carrying.carrier_ledger import LEASE_SECONDS
 from dashboard.services.migrations.carrying.observed import ObservedCarriers
 from dashboard.services.migrations.carrying.run_ledger import Overview, RunLedger
+from dashboard.storage.net.rate_limits import Rates
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class EmbeddedCarriers:
         self._seen = Overview()
         self._all_own = False
         self._assigned: dict[int, int] = {}
+        self._assigned_rates = Rates()
         self._watching: PhaseThread | None = None
         self._sweeping: tuple[PhaseThread, tuple[int, ...]] | None = None
         self._began: tuple[float, int, int] | None = None
@@ -115,7 +117,8 @@ class EmbeddedCarriers:
         self._share(own, workers, seen, now)
         if self._children and seen.uncut and seen.ready < self._most:
             self._ledger.cut_ahead()
-        if len(self._children) + 1 < self._most and self._is_worth_another(seen, now):
+        more_would_wait = own.limits.holds or len(self._children) + 1 >= self._most
+        if not more_would_wait and self._is_worth_another(seen, now):
             self._add()
         # Rows planned after this look are not in it.
         self._all_own = listing_final and not seen.is_left_to_others
@@ -207,9 +210,10 @@ class EmbeddedCarriers:
         # What this carrier began before goes on: the newest of the others wait until there is room.
         places = (workers - max(own.busy, rest)) // each
         wanted = {n: each if n in allowed and place < places else 0 for place, n in enumerate(working)}
-        if wanted != self._assigned:
-            self._ledger.assign(wanted)
-            self._assigned = wanted
+        rates = _share_limits(own, working, seen)
+        if wanted != self._assigned or rates != self._assigned_rates:
+            self._ledger.assign(wanted, rates)
+            self._assigned, self._assigned_rates = wanted, rates
 
     def _is_worth_another(self, seen: Overview, now: float) -> bool:
         if self._failures >= self._max_failures or not (seen.ready or seen.uncut):
@@ -287,3 +291,14 @@ class EmbeddedCarriers:
             self._watching.request_stop()
         for child in self._children.values():
             child.process.kill()
+
+
+def _share_limits(own: Execution, working: Sequence[int], seen: Overview) -> Rates:
+    """Take one part of the limits of bytes and objects per second; return that of each other carrier. All
+    that have something to copy get the same. A smaller part reaches another carrier with its next report: for
+    half a second they may together be faster."""
+    more = bool(seen.ready or seen.uncut)
+    others = sum(1 for number in working if more or number in seen.leases)
+    parts = max(1, others + (more or own.busy > 0))
+    own.limits.share(parts)
+    return own.limits.whole.part(parts)

@@ -26,6 +26,7 @@ from dashboard.services.migrations.carrying.chunks import (
 )
 from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.ledger_queries import forget_chunks, interrupt
+from dashboard.storage.net.rate_limits import UNLIMITED, Rates
 
 OWN = 0
 """The number of the run itself, which is a carrier too."""
@@ -168,13 +169,14 @@ class RunLedger(CarrierLedger):
         with self._write() as connection:
             connection.execute(insert(carriers), [row])
 
-    def assign(self, workers: Mapping[int, int]) -> None:
-        """Set how many objects each carrier may copy at once."""
+    def assign(self, workers: Mapping[int, int], rates: Rates = UNLIMITED) -> None:
+        """Set how many objects each carrier may copy at once, and how much each may per second."""
+        limits = {"bytes_per_second": rates.bytes, "objects_per_second": rates.objects}
         c = carriers.c
         with self._write() as connection:
             for number, most in workers.items():
                 mine = (c.migration_id == self._id) & (c.number == number)
-                connection.execute(update(carriers).where(mine).values(workers=most))
+                connection.execute(update(carriers).where(mine).values(workers=most, **limits))
 
     def take_back(self, number: int) -> tuple[int, CarrierReport]:
         """Take the chunks of a carrier that is certainly gone; return how many, and its last report."""

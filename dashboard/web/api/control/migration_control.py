@@ -21,6 +21,7 @@ from dashboard.migration.types import (
     Spec,
     Verify,
 )
+from dashboard.rates.bandwidth import MAX_TEXT
 from dashboard.services.database import MAX_INTEGER
 from dashboard.services.migrations.ledger_search import ObjectFilter
 from dashboard.services.migrations.spec import MAX_PREFIX_BYTES
@@ -37,6 +38,8 @@ resource = Resource("Migration control", "Creating, approving, pausing, resuming
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+BANDWIDTH = "Bytes per second: `10M`, `off`, or a timetable such as `08:00,512k 18:00,10M`."
+OBJECTS = "Objects per second: a number such as `50` or `0.5`, or `off`."
 Patterns = Annotated[tuple[str, ...], Field(maximum_items=200, maximum_length=4096)]
 
 
@@ -60,7 +63,31 @@ class NewMigration:
     carriers: Annotated[
         int | None, Field("Processes that copy it together.", minimum=1, maximum=MAX_CARRIERS)
     ] = None
+    bandwidth_limit: Annotated[str, Field(BANDWIDTH, maximum_length=MAX_TEXT)] = ""
+    objects_per_second: Annotated[str, Field(OBJECTS, maximum_length=32)] = ""
     approve: Annotated[bool, Field("Copy as soon as it is planned.")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationChange:
+    """New limits of a migration. Null leaves one as it is; empty, or `default`, is the console's."""
+
+    bandwidth_limit: Annotated[str | None, Field(BANDWIDTH, maximum_length=MAX_TEXT)] = None
+    objects_per_second: Annotated[str | None, Field(OBJECTS, maximum_length=32)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of a migration: the texts that count, whether they are the console's, and the bandwidth now
+    in bytes per second, null for any. ``until``: when ``then`` holds instead, in seconds since the epoch."""
+
+    bandwidth_limit: str
+    bandwidth_is_default: bool
+    objects_per_second: str
+    objects_is_default: bool
+    bytes_per_second: int | None
+    until: float | None
+    then: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +147,37 @@ def create(body: NewMigration) -> Reply:
         delete_source=body.delete_source,
         workers=workers,
         carriers=body.carriers or 0,
+        bandwidth_limit=body.bandwidth_limit,
+        objects_per_second=body.objects_per_second,
     )
     number = services().migrations.create(actor(), body.source, body.destination, spec, approve=body.approve)
     location = url_for(".migrations_show", id=number)
     return Reply(_progress(number), 201, {"Location": location})
+
+
+@resource.route(
+    "PATCH",
+    "/migrations/<int:id>",
+    Permission.MIGRATE,
+    body=MigrationChange,
+    returns=MigrationDetails,
+    errors={409: "It has ended."},
+)
+def change(id: int, body: MigrationChange) -> dict[str, Any]:
+    """Change the limits of a migration, also while it runs.
+
+    It keeps to them within a second.
+    """
+    services().migration_limits.change(
+        actor(), id, bandwidth=body.bandwidth_limit, objects=body.objects_per_second
+    )
+    return _progress(id)
+
+
+@resource.route("GET", "/migrations/<int:id>/limits", Permission.VIEW, returns=Limits)
+def limits(id: int) -> dict[str, Any]:
+    """Return the limits of a migration and what they mean at this moment."""
+    return services().migration_limits.of(services().migrations.progress(id).spec).as_dict()
 
 
 def _control(action: str) -> Callable[[F], F]:

@@ -16,6 +16,7 @@ from dashboard.services.migrations.carrying.carrier import Carrier
 from dashboard.services.migrations.carrying.carrier_ledger import CarrierLedger
 from dashboard.services.migrations.carrying.run_ledger import RunLedger
 from dashboard.storage.driver import Driver
+from dashboard.storage.net.rate_limits import RateLimits
 
 MEMORY = 64 * 1024 * 1024
 
@@ -48,6 +49,7 @@ class CarrierThread:
         self.killed = threading.Event()
         self.reported = threading.Event()
         self._code: int | None = None
+        self.limits = RateLimits()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -56,7 +58,9 @@ class CarrierThread:
         ledger.join(self._run.fence)
         ledger.check, ledger.reported = self._check, self.reported
         spent = Spent()
-        transfer = Transfer(Provenance(*self._ends, self._spec, ledger.token()), "old disk", spent)
+        transfer = Transfer(
+            Provenance(*self._ends, self._spec, ledger.token()), "old disk", spent, self.limits
+        )
         try:
             Carrier(ledger, transfer, spent, memory=MEMORY, stop=self._stop.is_set, clock=time.time).run()
             self._code = 0

@@ -23,6 +23,7 @@ from dashboard.services.migrations.carrying.embedded import EmbeddedCarriers
 from dashboard.services.migrations.carrying.processes import CarrierProcess
 from dashboard.services.migrations.carrying.run_ledger import RunLedger
 from dashboard.storage.drivers.local.driver import LocalDriver
+from dashboard.storage.net.rate_limits import RateLimits, Rates
 from tests.migration.failing_driver import FailingDriver
 from tests.migration.killed_run import start_carrier
 from tests.migration.ledgers import SqlLedgers
@@ -232,6 +233,32 @@ def test_carriers_together_never_copy_more_at_once_than_they_may(crew: Crew) -> 
     crew.scenario.assert_clean(crew.scenario.run(SPEC))
     assert crew.other.keys_of("put")
     assert 0 < most[0] <= SPEC.workers
+
+
+def test_limits_of_bytes_and_objects_are_shared_out(crew: Crew) -> None:
+    crew.scenario.fill(some_objects(300))
+    limits = crew.scenario.limits
+    limits.change(Rates(bytes=1e9, objects=1e5))
+    parts: list[tuple[Rates, Rates]] = []
+
+    def look(verb: str, key: str) -> None:
+        if verb == "put" and not parts:
+            parts.append((limits.own, crew.threads[0].limits.whole))
+
+    crew.other.hook = look
+    hold_until_others_work(crew, puts=20)
+    crew.scenario.assert_clean(crew.scenario.run(SPEC))
+    assert parts == [(Rates(5e8, 5e4), Rates(5e8, 5e4))]
+    assert limits.own == limits.whole
+
+
+def test_no_further_carrier_is_started_to_wait_for_a_limit(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew.scenario.fill(some_objects(60))
+    monkeypatch.setattr(RateLimits, "holds", property(lambda limits: True))
+    crew.scenario.assert_clean(crew.scenario.run(SPEC))
+    assert crew.threads == []
 
 
 def test_in_an_outage_one_carrier_looks_whether_it_is_over(crew: Crew) -> None:

@@ -194,8 +194,7 @@ def _check(stop: Stop, size: int = 0) -> None:
     """Before ``size`` more bytes are transferred."""
     if stop():
         raise Interrupted
-    if size:
-        transferring(size)
+    transferring(size)
 
 
 def _pump(reading: Reading, consume: Callable[[bytes], None], stop: Stop) -> None:

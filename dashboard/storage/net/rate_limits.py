@@ -102,7 +102,7 @@ class TokenBucket:
     def take(self, amount: float, check: Callable[[], None]) -> None:
         """Take tokens; wait until they are there, calling ``check`` meanwhile, which may raise to give up.
         Raises nothing else."""
-        if self._rate is None:
+        if self._rate is None or not amount:
             return
         with self._lock:
             self._fill()

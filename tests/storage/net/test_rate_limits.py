@@ -54,12 +54,12 @@ def go_on() -> None:
     """Nobody wants to stop."""
 
 
-class Cancelled(Exception):
+class GaveUp(Exception):
     """Somebody does."""
 
 
 def cancel() -> None:
-    raise Cancelled
+    raise GaveUp
 
 
 def test_without_a_limit_nothing_waits() -> None:
@@ -128,9 +128,9 @@ def test_one_byte_a_second_still_ends_when_somebody_cancels() -> None:
     def check() -> None:
         asked.append(time.now)
         if time.now > 1005:
-            raise Cancelled
+            raise GaveUp
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(GaveUp):
         bucket.take(8 * 1024 * 1024, check)
     assert all(later - earlier <= CHECK_SECONDS for earlier, later in pairwise(asked))
     # It is out of the way of the next one.
@@ -204,14 +204,14 @@ class Crowd:
     def _run(self, bucket: TokenBucket, number: int) -> None:
         try:
             bucket.take(10.0, self._check)
-        except Cancelled:
+        except GaveUp:
             self.gave_up.append(number)
         else:
             self.served.append(number)
 
     def _check(self) -> None:
         if self.cancelled.is_set():
-            raise Cancelled
+            raise GaveUp
 
     def join(self) -> None:
         for thread in self.threads:

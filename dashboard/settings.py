@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dashboard.envfile.store import EnvFile
 from dashboard.errors import InvalidInput, StowageError
-from dashboard.rates.bandwidth import Bandwidth, check_objects, parse_objects
+from dashboard.rates.bandwidth import Bandwidth, parse_objects
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LANGUAGES = ("en", "de")
@@ -32,8 +32,6 @@ _CLAMAV = re.compile(r"/[^\0\n]+|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 MAX_UPLOAD_SIZE = 5 * 1024**3
 MAX_BYTES = 2**62
 FALSE = frozenset({"0", "false", "no", "off", ""})
-
-
 PROCESS_ONLY = frozenset({"STOWAGE_INSTANCE", "STOWAGE_ENV_FILE"})
 """Where the settings file is found: in the file itself they have no effect."""
 
@@ -60,8 +58,6 @@ class Overrides(TypedDict, total=False):
     machine_credentials: tuple[str, ...]
     max_workers: int
     carriers: int
-    bandwidth_limit: str
-    objects_per_second: float
     api_requests_per_minute: int
     max_upload_size: int
     upload_quota: int
@@ -100,14 +96,12 @@ class Settings:
     ``database_password_file``: a file with that password alone. ``broker_url``: the Redis server that tells
     workers on any machine which jobs there are; None if the console's own runner does them.
     ``local_roots``: the folders of this machine that backends may be in; empty for any that is not the
-    console's, a program's or the system's.
-    ``machine_credentials``: to whom backends may show the cloud credentials of this machine.
-    ``accel_redirects``: folders whose files nginx sends, each with its internal address there.
+    console's, a program's or the system's. ``machine_credentials``: to whom backends may show its cloud
+    credentials. ``accel_redirects``: folders whose files nginx sends, each with its internal address there.
     ``sendfile_roots``: folders whose files another server in front sends. ``max_workers``: most threads a
-    migration may use. ``bandwidth_limit`` (see ``Bandwidth.parse``) and ``objects_per_second`` (0 for any
-    number): of migrations without limits of their own. ``carriers``: processes that copy one migration
-    together, 0 for as many as there are
-    cores. ``api_requests_per_minute``: how many requests one API token may send. ``max_upload_size``: bytes
+    migration may use. ``bandwidth_limit`` (see ``Bandwidth``), ``objects_per_second`` (0: any number): of
+    migrations without their own. ``carriers``: processes that copy one migration together, 0 for as many as
+    there are cores. ``api_requests_per_minute``: of one API token. ``max_upload_size``: bytes
     of the largest upload. ``upload_quota``: bytes that one person may have uploaded in total, 0 for any
     number. ``clamav``: the address of the virus scanner. ``language``: of pages for people who chose none and
     whose browser asks for none of ours. ``time_zone``: of pages for people who chose none, by its IANA name;
@@ -148,7 +142,6 @@ class Settings:
         _between("STOWAGE_TRUSTED_PROXIES", self.trusted_proxies, 0, 10)
         _between("STOWAGE_MAX_WORKERS", self.max_workers, 1, 256)
         _between("STOWAGE_CARRIERS", self.carriers, 0, 64)
-        self._check_limits()
         _between("STOWAGE_API_REQUESTS_PER_MINUTE", self.api_requests_per_minute, 1, 1_000_000)
         _between("STOWAGE_MAX_UPLOAD_SIZE", self.max_upload_size, 1, MAX_BYTES)
         _between("STOWAGE_UPLOAD_QUOTA", self.upload_quota, 0, MAX_BYTES)
@@ -212,13 +205,6 @@ class Settings:
                 "STOWAGE_BROKER_URL."
             )
 
-    def _check_limits(self) -> None:
-        try:
-            Bandwidth.parse(self.bandwidth_limit, field="STOWAGE_BANDWIDTH_LIMIT")
-            check_objects(self.objects_per_second, field="STOWAGE_OBJECTS_PER_SECOND")
-        except InvalidInput as error:
-            raise SettingsError(f"{error.subject}: {error.reason} {error.remedy}") from error
-
     def _check_pages(self) -> None:
         if self.language not in LANGUAGES:
             raise SettingsError(
@@ -275,10 +261,9 @@ class Settings:
     ) -> Self:
         """The settings of the instance in ``folder`` that variables describe; no file is read. Raises
         :class:`SettingsError`."""
-        instance = folder
-        key_file = overrides.get("key_file") or _file(env, "STOWAGE_KEY_FILE") or instance / "stowage.key"
+        key_file = overrides.get("key_file") or _file(env, "STOWAGE_KEY_FILE") or folder / "stowage.key"
         return cls(
-            instance=instance,
+            instance=folder,
             key_file=key_file.expanduser().absolute(),
             host=overrides.get("host", env.get("STOWAGE_HOST", "127.0.0.1")),
             port=overrides.get("port", _integer(env, "STOWAGE_PORT", 8080)),
@@ -301,12 +286,8 @@ class Settings:
             sendfile_roots=_paths(env, "STOWAGE_SENDFILE_ROOTS"),
             max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 256)),
             carriers=overrides.get("carriers", _integer(env, "STOWAGE_CARRIERS", 1)),
-            bandwidth_limit=overrides.get(
-                "bandwidth_limit", env.get("STOWAGE_BANDWIDTH_LIMIT", "").strip() or "off"
-            ),
-            objects_per_second=overrides.get(
-                "objects_per_second", _objects(env, "STOWAGE_OBJECTS_PER_SECOND")
-            ),
+            bandwidth_limit=str(_limit(env, "STOWAGE_BANDWIDTH_LIMIT", Bandwidth.parse)),
+            objects_per_second=_limit(env, "STOWAGE_OBJECTS_PER_SECOND", parse_objects),
             api_requests_per_minute=overrides.get(
                 "api_requests_per_minute", _integer(env, "STOWAGE_API_REQUESTS_PER_MINUTE", 1200)
             ),
@@ -361,8 +342,7 @@ def default_instance(env: Mapping[str, str]) -> Path:
     if (checkout / "pyproject.toml").is_file() and (checkout / "instance").is_dir():
         return checkout / "instance"
     data = env.get("XDG_DATA_HOME", "")
-    base = Path(data) if data.startswith("/") else Path("~/.local/share").expanduser()
-    return base / "stowage"
+    return (Path(data) if data.startswith("/") else Path("~/.local/share").expanduser()) / "stowage"
 
 
 def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -398,9 +378,9 @@ def _integer(env: Mapping[str, str], name: str, default: int) -> int:
     return int(text[:20])
 
 
-def _objects(env: Mapping[str, str], name: str) -> float:
+def _limit(env: Mapping[str, str], name: str, parse: Callable[..., Any]) -> Any:
     try:
-        return parse_objects(env.get(name, "").strip() or "off", field=name)
+        return parse(env.get(name, "").strip() or "off", field=name)
     except InvalidInput as error:
         raise SettingsError(f"{name}: {error.reason} {error.remedy}") from error
 

@@ -87,7 +87,7 @@ class MigrationLimits:
                 return
             state = State(row.state)
             if state.final and state is not State.FAILED:
-                raise not_possible_error(row, "has ended; its limits can no longer be changed")
+                raise not_possible_error(row, "can no longer be given other limits")
             # What is stored beside the spec stays.
             row.spec = {**row.spec, **to_json(after)}
             self._audit.record(

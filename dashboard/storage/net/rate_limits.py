@@ -35,7 +35,7 @@ class Rates:
     objects: float | None = None
 
     def part(self, of: int) -> Rates:
-        """One of so many equal parts."""
+        """One of this many equal parts."""
         return Rates(*(None if rate is None else rate / of for rate in (self.bytes, self.objects)))
 
 
@@ -182,7 +182,7 @@ class RateLimits:
         self._set(whole, self._parts)
 
     def share(self, parts: int) -> None:
-        """Use one of so many equal parts from now on; other processes have the rest."""
+        """Use one of this many equal parts from now on; other processes have the rest."""
         self._set(self._whole, parts)
 
     def _set(self, whole: Rates, parts: int) -> None:

@@ -137,8 +137,14 @@ class MigrationHandler:
         source, destination = ends.open()
         limits = RateLimits()
         limits.change(rates_now(spec, self._settings()))
-        limit = self._limit(limits)
-        monitor = _RunMonitor(self._database, self._audit, context, row.elapsed, lambda: ledger.copied, limit)
+        monitor = _RunMonitor(
+            self._database,
+            self._audit,
+            context,
+            row.elapsed,
+            lambda: ledger.copied,
+            limit=self._limit(limits),
+        )
         paths = (self._path(row.source_id), self._path(row.destination_id))
         rules = partial(
             self._names.get_or_probe, row.destination_id, version, destination, may_write=not spec.dry_run
@@ -234,6 +240,7 @@ class _RunMonitor:
         context: JobContext,
         elapsed: float,
         copied: Callable[[], int],
+        *,
         limit: Callable[[Migration], None],
     ) -> None:
         self._database = database

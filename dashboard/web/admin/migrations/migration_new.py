@@ -69,13 +69,22 @@ class MigrationForm:
     verify: str = Verify.CHECKSUM.value
     workers: str = ""
     carriers: str = ""
+    bandwidth_limit: str = ""
+    objects_per_second: str = ""
     dry_run: bool = False
     delete_source: bool = False
 
     @property
     def has_advanced(self) -> bool:
         """Whether the advanced fields must be shown."""
-        return bool(self.include or self.exclude or self.carriers or self.delete_source)
+        return bool(
+            self.include
+            or self.exclude
+            or self.carriers
+            or self.delete_source
+            or self.bandwidth_limit
+            or self.objects_per_second
+        )
 
 
 class NewMigration(Page):
@@ -116,6 +125,7 @@ class NewMigration(Page):
                 verifications=VERIFICATIONS,
                 max_workers=services().settings.max_workers,
                 max_carriers=MAX_CARRIERS,
+                default_limits=services().migration_limits.of(Spec()).as_dict(),
             )
         )
 
@@ -148,6 +158,8 @@ def _from_migration(id: int) -> MigrationForm:
         verify=s.verify.value,
         workers=str(s.workers) if s.workers != AUTOMATIC else "",
         carriers=str(s.carriers or ""),
+        bandwidth_limit=s.bandwidth_limit,
+        objects_per_second=s.objects_per_second,
         delete_source=s.delete_source,
     )
 
@@ -167,6 +179,8 @@ def _read_form(form: MultiDict[str, str]) -> MigrationForm:
         verify=text("verify"),
         workers=text("workers").strip(),
         carriers=text("carriers").strip(),
+        bandwidth_limit=text("bandwidth_limit").strip(),
+        objects_per_second=text("objects_per_second").strip(),
         dry_run=bool(form.get("dry_run")),
         delete_source=bool(form.get("delete_source")),
     )
@@ -199,6 +213,8 @@ def _spec(form: MigrationForm) -> Spec:
         delete_source=form.delete_source,
         workers=workers or AUTOMATIC,
         carriers=carriers,
+        bandwidth_limit=form.bandwidth_limit,
+        objects_per_second=form.objects_per_second,
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flask import request, url_for
+from flask import make_response, request, url_for
 from werkzeug.wrappers import Response
 
-from dashboard.migration.types import Progress, State
+from dashboard.errors import Kind, StowageError
+from dashboard.migration.types import Progress, Spec, State
 from dashboard.services.migrations.migration_filter import STATES, MigrationFilter
 from dashboard.services.migrations.review_notes import blocked, review_notes, start_label
 from dashboard.services.permissions import Permission
@@ -17,6 +18,7 @@ from dashboard.web.admin.migrations import throughput_view
 from dashboard.web.admin.migrations.migration_outcome import ending, next_step, quoted
 from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
+from dashboard.web.errors import STATUS
 from dashboard.web.numbers import parse_integer
 
 PAGE = 50
@@ -70,8 +72,20 @@ class MigrationPages(Page):
     @route("/<int:id>", Permission.VIEW)
     def show(self, id: int) -> str:
         """The review before approval, the progress after it."""
+        return self._page(id)
+
+    def _page(self, id: int, limit_error: StowageError | None = None) -> str:
         p, command = services().migrations.progress(id), services().migrations.command(id)
-        return str(self.render("admin/migrations/show.html", command=command, **self._facts(p)))
+        return str(
+            self.render(
+                "admin/migrations/show.html",
+                command=command,
+                limit_error=limit_error,
+                limit_form=request.form if limit_error else p.spec,
+                default_limits=services().migration_limits.of(Spec()).as_dict(),
+                **self._facts(p),
+            )
+        )
 
     @route("/<int:id>/live", Permission.VIEW)
     def live(self, id: int) -> str | Response:
@@ -111,6 +125,7 @@ class MigrationPages(Page):
             "speed": None if before else throughput_view.shown(p, series, measure),
             "in_flight": sorted(p.in_flight, key=lambda f: (-f.size, f.key))[:IN_FLIGHT],
             "limited_by": throughput_view.limited_by(p),
+            "limits": services().migration_limits.of(p.spec),
             "more_in_flight": max(0, len(p.in_flight) - IN_FLIGHT),
             "failures": failures,
             "seconds": progress_view.poll_seconds(p),
@@ -148,6 +163,21 @@ class MigrationPages(Page):
         """Retry the failed objects."""
         services().migrations.retry_failed(actor(), id)
         return self._controlled(id)
+
+    @route("/<int:id>/limit", Permission.MIGRATE, methods=("POST",))
+    def limit(self, id: int) -> Response:
+        """Change its limits of bytes and objects per second."""
+        bandwidth, objects = (
+            request.form.get(name, "") for name in ("bandwidth_limit", "objects_per_second")
+        )
+        try:
+            services().migration_limits.change(actor(), id, bandwidth=bandwidth, objects=objects)
+        except StowageError as error:
+            if error.kind not in (Kind.INVALID, Kind.CONFLICT):
+                raise
+            return make_response(self._page(id, error), STATUS[error.kind])
+        flash_done("The limits are set. A migration at work keeps to them within a second.")
+        return see_other(url_for("migrations.show", id=id))
 
     def _controlled(self, id: int) -> Response | str:
         if not from_htmx():

@@ -21,6 +21,7 @@ LIMITED_BY = {
     LimitedBy.PROCESSOR: "this machine's processor is busy",
     LimitedBy.SPEED: "more at once were no faster",
     LimitedBy.MEMORY: "more would take too much memory",
+    LimitedBy.LIMIT: "your limit is reached",
     LimitedBy.WORK: "no more objects are waiting",
     LimitedBy.TRYING: "still finding out how many are fastest",
 }
@@ -53,8 +54,9 @@ def shown(p: Progress, series: Throughput, measure: str) -> Shown | None:
     ]
     parts = tuple(Row(name, f"{100 * part:.0f}", f"{100 * part:.0f} %") for name, part in named)
     slowest, share = max(named, key=lambda each: each[1])
+    held_back = "your limit" if p.limited_by == LimitedBy.LIMIT else slowest if share else ""
     chart = _draw(series, measure, p.state.final)
-    return Shown(measure, chart, len(series.pauses()), slowest if share else "", parts)
+    return Shown(measure, chart, len(series.pauses()), held_back, parts)
 
 
 def limited_by(p: Progress) -> str:

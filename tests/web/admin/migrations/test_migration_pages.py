@@ -365,3 +365,71 @@ def test_throughput_and_what_holds_it_back_are_shown(
     assert "75 %" in page
     assert 'id="measure-bytes"' in page
     assert 'aria-current="true">Objects/s' in admin.get(f"/migrations/{number}?measure=objects").text
+
+
+# ---- limits
+
+
+def test_limits_are_set_shown_and_kept_for_the_next(
+    console: WebConsole, admin: Browser, folder: Callable[..., str]
+) -> None:
+    number = planned(console, "local-disk", folder("limited"), bandwidth_limit="08:00,512k 18:00,10M")
+    page = admin.get(f"/migrations/{number}").get_data(as_text=True)
+    assert 'value="08:00,512k 18:00,10M"' in page
+    response = admin.post(
+        f"/migrations/{number}/limit", **{"bandwidth_limit": "10 M", "objects_per_second": "5"}
+    )
+    page = response.get_data(as_text=True)
+    assert response.status_code == 400
+    assert 'id="bandwidth_limit-error"' in page
+    assert 'value="10 M"' in page
+    assert 'value="5"' in page
+    response = admin.post(
+        f"/migrations/{number}/limit", **{"bandwidth_limit": "10m", "objects_per_second": "5"}
+    )
+    assert response.status_code == 303
+    spec = console.services.migrations.progress(number).spec
+    assert (spec.bandwidth_limit, spec.objects_per_second) == ("10M", "5")
+    console.services.migrations.approve(WHO, number)
+    ran(console, number)
+    assert 'id="limits"' not in admin.get(f"/migrations/{number}").get_data(as_text=True)
+    late = admin.post(f"/migrations/{number}/limit", **{"bandwidth_limit": "off", "objects_per_second": ""})
+    assert late.status_code == 409
+    form = admin.get(f"/migrations/new?like={number}").get_data(as_text=True)
+    assert 'name="bandwidth_limit" class="mono" value="10M"' in form
+
+
+def test_the_live_page_says_what_holds_until_when(
+    console: WebConsole, admin: Browser, folder: Callable[..., str]
+) -> None:
+    number = planned(
+        console, "local-disk", folder("slow"), bandwidth_limit="00:00,1M 12:00,2M", objects_per_second="0.5"
+    )
+    with console.services.database.write() as session:
+        row = session.get(Migration, number)
+        assert row is not None
+        row.state, row.approved_at = State.RUNNING.value, time.time()
+    page = admin.get(f"/migrations/{number}").get_data(as_text=True)
+    now = page.split('id="limit-now"')[1].split("</p>")[0]
+    assert "Limit: " in now
+    assert "until" in now
+    assert "then" in now
+    assert "0.5 objects/s" in now
+
+
+def test_a_new_migration_takes_limits(
+    console: WebConsole, admin: Browser, folder: Callable[..., str]
+) -> None:
+    fields = {
+        "source": "local-disk",
+        "destination": folder("new"),
+        "on_conflict": "skip-same",
+        "verify": "checksum",
+    }
+    wrong = admin.post("/migrations/new", **fields, **{"bandwidth_limit": "10"})
+    assert wrong.status_code == 400
+    assert 'id="bandwidth_limit-error"' in wrong.get_data(as_text=True)
+    made = admin.post("/migrations/new", **fields, **{"bandwidth_limit": "10M", "objects_per_second": "off"})
+    assert made.status_code == 303
+    spec = console.services.migrations.progress(int(made.headers["Location"].rsplit("/", 1)[1])).spec
+    assert (spec.bandwidth_limit, spec.objects_per_second) == ("10M", "off")

@@ -74,11 +74,6 @@ class ServerProcess:
         """The process id, which is also its group's."""
         return self._process.pid
 
-    @property
-    def ended(self) -> bool:
-        """Whether it has ended by itself."""
-        return self._process.poll() is not None
-
     def check(self) -> None:
         """Raise with the end of the log when the server has died."""
         if self._process.poll() is not None:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -123,7 +124,8 @@ class Cluster:
         return self.seen
 
     def is_final(self, number: int) -> bool:
-        """Whether a migration is known to have ended."""
+        """Whether a migration is known to have ended. Takes a moment, so that asking costs little."""
+        time.sleep(0.2)
         with suppress(StowageError):
             return self.services.migrations.progress(number).state.final
         return False

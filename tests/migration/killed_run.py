@@ -54,8 +54,6 @@ def main(folder: Path, workers: int, delete_source: bool, carriers: int) -> None
     source, destination = LocalDriver(str(folder / "here")), slow_folder(folder)
     sweep = partial(sweep_interrupted, destination, ledger, "here")
     embedded.MEASURE_SECONDS = embedded.WORTHWHILE_SECONDS = 0.0
-    # Kills are no failures of ours here.
-    embedded.MAX_FAILURES = 1000
     print("running", flush=True)
     result = run(
         MigrationJob(1, Spec(workers=workers, delete_source=delete_source), lambda: True, "here"),
@@ -69,6 +67,8 @@ def main(folder: Path, workers: int, delete_source: bool, carriers: int) -> None
             most=carriers,
             start=lambda number: start_carrier(folder, number, ledger.fence, delete_source),
             sweep=lambda stop: sweep(stop=stop),
+            # Kills are no failures of ours here.
+            max_failures=1000,
         ),
     )
     ledgers.close()

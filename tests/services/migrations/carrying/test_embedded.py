@@ -42,6 +42,7 @@ class Crew:
         self.scenario.carriers = self._carriers
         self.threads: list[CarrierThread] = []
         self.most = 2
+        self.max_failures = embedded.MAX_FAILURES
         self.lease = 15.0
         self.other = FailingDriver(LocalDriver(str(self.scenario.there)))
         """The destination as the other carriers see it."""
@@ -58,6 +59,7 @@ class Crew:
             most=self.most,
             start=partial(self._start, ledger),
             sweep=lambda stop: sweep(stop=stop),
+            max_failures=self.max_failures,
         )
 
     def _start(self, ledger: RunLedger, number: int) -> CarrierThread:
@@ -172,9 +174,7 @@ def test_a_carrier_that_is_suspended_is_killed_before_others_get_its_rows(
     assert crew.threads[0].poll() == -9
 
 
-def test_a_process_that_is_killed_loses_and_repeats_nothing(
-    crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_is_killed_loses_and_repeats_nothing(crew: Crew, tmp_path: Path) -> None:
     crew.scenario.fill(some_objects(900))
     log, processes = tmp_path / "puts.log", list[CarrierProcess]()
 
@@ -195,7 +195,7 @@ def test_a_process_that_is_killed_loses_and_repeats_nothing(
 
     crew._start = start  # type: ignore[method-assign,assignment]
     crew.scenario.destination.hook = hold
-    monkeypatch.setattr(embedded, "MAX_FAILURES", 1)
+    crew.max_failures = 1
     crew.scenario.assert_clean(crew.scenario.run(SPEC))
     assert [process.poll() for process in processes] == [-9]
     written = Counter(crew.scenario.destination.keys_of("put") + log.read_text().splitlines())

@@ -139,6 +139,7 @@ class Runner:
         lock = self._new_lock()
         while not lock.acquire():
             if stop.wait(lock.retry_seconds):
+                lock.release()
                 return 0
         try:
             return self._run_loop(lock, stop, ended, urgent)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Double, cast, delete, extract, func, literal, select, update
+from sqlalchemy import ColumnElement, Double, cast, delete, extract, func, literal, select
 from sqlalchemy.dialects.sqlite import insert
 
 from dashboard import __version__
@@ -106,13 +106,6 @@ class Processes:
         if self._database.on_server:
             with self._database.write_one_row() as connection:
                 connection.execute(delete(Process).where(Process.id == this_process()))
-
-    def rest(self) -> None:
-        """Say that this process is the runner no longer."""
-        if self._database.on_server:
-            with self._database.write_one_row() as connection:
-                mine = update(Process).where(Process.id == this_process())
-                connection.execute(mine.values(active=False))
 
     def list(self) -> tuple[ProcessInfo, ...]:
         """All that are there or were a while ago: runners first, then web servers, each by name."""

@@ -182,7 +182,7 @@ class ServerLock:
         _drop(self._connection)
         self._connection = None
         with suppress(StowageError):
-            self._processes.rest()
+            self._processes.leave()
 
     def keep(self) -> bool:
         """See :class:`HoldsRunnerLock`. After a broken connection it is acquired again, if nobody else was

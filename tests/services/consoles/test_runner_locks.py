@@ -89,6 +89,8 @@ def test_one_of_two_is_the_runner_and_the_other_follows(settings: Settings) -> N
         first.release()
         first.release()
         assert not second.held()
+        # Who ends as asked is not listed as silent afterwards.
+        assert Processes(there).list() == ()
         assert second.acquire()
         second.release()
 

@@ -22,6 +22,9 @@ from tests.servers.console import ConsoleProcess
 
 PASSWORD = "a few unrelated words"
 # Without these a Chromium on a closed network keeps knocking at its maker's servers.
+# Five seconds, as Playwright has it, are not enough on a busy machine.
+expect.set_options(timeout=60_000)
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -48,7 +51,7 @@ def chromium() -> Iterator[Browser]:
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     """A fresh profile at the width of a small laptop."""
     context = chromium.new_context(viewport={"width": 1280, "height": 860}, accept_downloads=True)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     yield context
     context.close()
 

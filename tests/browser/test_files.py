@@ -171,7 +171,7 @@ def _upload(page: Page, files: Path, tmp_path: Path) -> None:
     drop(page, [desk / "bay.jpg", desk / "dunes.jpg", desk / "noise.txt", desk / "holiday"])
     expect(large.locator("[data-figure]")).to_have_text(re.compile(r"^(4\d|5\d) %$"))
     # The figure is there a moment before the next piece is sent.
-    wait_until(lambda: page.evaluate("true") and bool(held), seconds=20, what="a piece on its way")
+    wait_until(lambda: page.evaluate("true") and bool(held), seconds=60, what="a piece on its way")
     page.context.set_offline(True)
     for route in held:
         route.abort("internetdisconnected")

@@ -79,7 +79,7 @@ def test_a_bucket_that_refuses_and_then_takes_files(
     refused = file_of(tmp_path, "refused.dat", 300_000)
     choose(page, refused)
     expect(uploads).to_contain_text("The bucket does not let this page send files to it.")
-    expect(uploads).to_contain_text("Stored and checked", timeout=30_000)
+    expect(uploads).to_contain_text("Stored and checked", timeout=60_000)
     expect(uploads).to_contain_text("so it goes through the console")
     uploads.get_by_text("The rule that the bucket needs").click()
     origin = page.evaluate("location.origin")

@@ -49,7 +49,7 @@ def test_a_link_is_made_opened_signed_out_and_revoked(chromium: Browser, shared:
             opened.get_by_role("button", name="Download").click()
         assert Path(download.value.path()).read_bytes() == CONTENT
         # The browser has its file a moment before the console has recorded that it was sent.
-        wait_until(lambda: _is_used_up(page, shared), seconds=20, what="the use recorded")
+        wait_until(lambda: _is_used_up(page, shared), seconds=60, what="the use recorded")
         refused = opened.goto(url)
         assert refused is not None
         assert refused.status == 410

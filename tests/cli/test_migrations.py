@@ -384,7 +384,7 @@ def test_a_running_console_does_the_work_and_the_command_watches(
 
     with running_console(instance):
         lock = RunnerLock(instance / "runner.lock")
-        wait_until(lock.held, seconds=30, what="the console's runner at work")
+        wait_until(lock.held, seconds=60, what="the console's runner at work")
         holder = lock.holder()
         answer = console("migrate", "local-disk", "other", "--yes", "--json")
         assert answer.code == 0, answer.err

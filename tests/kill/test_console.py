@@ -34,12 +34,12 @@ def console(instance: Path) -> Iterator[ConsoleProcess]:
 def test_the_first_start_makes_everything_private_and_prints_address_and_code(
     console: ConsoleProcess, instance: Path
 ) -> None:
-    wait_until(lambda: any("Setup code" in line for line in console.lines), seconds=10, what="setup code")
+    wait_until(lambda: any("Setup code" in line for line in console.lines), seconds=60, what="setup code")
     assert instance.stat().st_mode & 0o777 == 0o700
     for path in instance.iterdir():
         assert path.stat().st_mode & 0o077 == 0, path.name
     assert (instance / "stowage.key").stat().st_mode & 0o777 == 0o400
-    with urllib.request.urlopen(console.address, timeout=10) as answer:
+    with urllib.request.urlopen(console.address, timeout=60) as answer:
         assert answer.status == 200
         assert "setup" in answer.url
 
@@ -137,7 +137,7 @@ def test_a_killed_runner_is_back_at_work_and_pages_never_notice(console: Console
     kill_9(first)
     second = console.await_runner(other_than=first)
     assert second != first
-    with urllib.request.urlopen(f"{console.address}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{console.address}", timeout=60) as answer:
         assert answer.status == 200
 
 
@@ -145,7 +145,7 @@ def test_neither_runner_nor_web_server_outlives_a_killed_console(console: Consol
     runner, web = console.await_runner(), web_pid(console)
     assert web
     console.kill()
-    wait_until(lambda: not alive(runner) and not alive(web), seconds=15, what="children gone")
+    wait_until(lambda: not alive(runner) and not alive(web), seconds=60, what="children gone")
 
 
 def web_pid(console: ConsoleProcess) -> int | None:

@@ -86,7 +86,7 @@ class Killer:
             # The orphan is told to stop by the end of its input; half the time it gets to.
             kill_9(runner)
         self.console.start()
-        wait_until(lambda: not alive(runner), seconds=20, what="orphaned runner gone")
+        wait_until(lambda: not alive(runner), seconds=60, what="orphaned runner gone")
 
 
 @pytest.fixture

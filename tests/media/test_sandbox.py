@@ -18,7 +18,7 @@ from dashboard.media.decoding.seccomp import SystemCallFilter, allowed_calls
 from dashboard.media.sandbox import Limits, MediaError, Sandbox, SandboxError
 
 HERE = Path(__file__).parent
-LIMITS = Limits(memory=256 * 1024 * 1024, cpu_seconds=1, seconds=2.0, output=50_000)
+LIMITS = Limits(memory=256 * 1024 * 1024, cpu_seconds=1, seconds=60.0, output=50_000)
 
 
 @pytest.fixture(scope="module")

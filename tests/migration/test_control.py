@@ -70,7 +70,7 @@ def test_what_is_moving_is_shown_with_its_bytes(scenario: Scenario) -> None:
 
     def look_when_half_is_there(verb: str, key: str) -> None:
         if verb == "commit" and not shown:
-            wait_until(has_moved, seconds=30, what="bytes in flight")
+            wait_until(has_moved, seconds=60, what="bytes in flight")
             shown.extend(scenario.ledgers.live().in_flight)
 
     def has_moved() -> bool:

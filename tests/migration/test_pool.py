@@ -54,7 +54,7 @@ def test_a_result_is_not_held_back_by_the_next_object_of_its_worker() -> None:
     seen: list[int] = []
     wait_until(
         lambda: seen.extend(n for n, _ in pool.results(0.01)) or len(seen) == 3,
-        seconds=30,
+        seconds=60,
         what="three results",
     )
     assert hangs.wait(30)
@@ -81,7 +81,7 @@ def test_a_stop_ends_what_is_queued() -> None:
     pool.request_stop()
     let_go.set()
     found: list[object] = []
-    wait_until(lambda: found.extend(pool.results(0.01)) or len(found) == 5, seconds=30, what="five results")
+    wait_until(lambda: found.extend(pool.results(0.01)) or len(found) == 5, seconds=60, what="five results")
     assert found == [(0, 0), *((number, Stopped()) for number in range(1, 5))]
 
 
@@ -91,7 +91,7 @@ def test_copies_are_recorded_while_another_object_hangs(scenario: Scenario) -> N
 
     def hang(verb: str, key: str) -> None:
         if verb == "put" and key.endswith("0030.bin"):
-            wait_until(lambda: scenario.ledgers.counters().verified == 59, seconds=30, what="all the others")
+            wait_until(lambda: scenario.ledgers.counters().verified == 59, seconds=60, what="all the others")
             looked.append(key)
             let_go.set()
 
@@ -129,7 +129,7 @@ def test_a_server_that_throttles_is_not_sent_all_that_was_waiting() -> None:
     pool = WorkerPool(work, 4)
     execution = Execution(pool, ledger, 4, clock=time.time, random=Random(1))
     execution.step(0.0, listing_final=True)
-    wait_until(lambda: len(begun) == 8, seconds=30, what="four that are throttled and four that follow")
+    wait_until(lambda: len(begun) == 8, seconds=60, what="four that are throttled and four that follow")
     execution.step(0.0, listing_final=True)
     let_go.set()
     while not execution.finished:

@@ -55,7 +55,7 @@ def clamd_server(
             server.check()
             return path.exists() and ClamdScanner(str(path)).check() == ""
 
-        wait_until(ready, seconds=20, what="clamd")
+        wait_until(ready, seconds=60, what="clamd")
         yield str(path)
     finally:
         server.stop()

@@ -56,7 +56,7 @@ class ConsoleProcess:
     @property
     def setup_code(self) -> str:
         """The code it printed last; it comes a line after the address."""
-        wait_until(lambda: bool(self._codes()), seconds=20, what="a setup code")
+        wait_until(lambda: bool(self._codes()), seconds=60, what="a setup code")
         return self._codes()[-1]
 
     def command(self, *arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
@@ -160,6 +160,6 @@ def kill_9(pid: int) -> None:
     """Kill a runner and wait until it is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.002)

@@ -13,7 +13,7 @@ import ssl
 import struct
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -51,6 +51,8 @@ class Fault:
     with_length: bool = True
     action: Any = None
     hits: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
+    """Ends a delay early."""
 
     def catches(self, method: str, target: str) -> bool:
         """Whether the rule applies to this request."""
@@ -90,6 +92,8 @@ class FaultProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.closing.set()
+        for fault in self._faults:
+            fault.over.set()
         self._server.shutdown()
         self._server.drop_connections()
         self._server.server_close()
@@ -103,6 +107,8 @@ class FaultProxy:
     def clear(self) -> None:
         """Remove all faults and recorded requests."""
         with self._lock:
+            for fault in self._faults:
+                fault.over.set()
             self._faults.clear()
             self.seen.clear()
 
@@ -231,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if fault and kind is FaultKind.DELAY:
-            self.proxy.closing.wait(fault.seconds)
+            fault.over.wait(fault.seconds)
         if fault and kind is FaultKind.FLIP and self.command == "PUT":
             body = _flipped(body, fault.after)
         self._pass_on(body, fault)

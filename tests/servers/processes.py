@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -12,19 +13,55 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+_PORTS_IN_A_BLOCK = 500
+_FIRST_PORT = 10_000
+_blocks: dict[int, tuple[int, Iterator[int]]] = {}
+"""Of this process: the lock it holds, and its ports. A child that was forked takes a block of its own."""
+
 
 def free_ports(count: int) -> list[int]:
-    """That many distinct free ports on 127.0.0.1, held open together so that none repeats."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """That many distinct ports on 127.0.0.1 on which nobody listens, and nobody will before this process is
+    through with its block: no other process of tests, and no client to which the system gives a port."""
+    if os.getpid() not in _blocks:
+        _blocks[os.getpid()] = _block()
+    _, ports = _blocks[os.getpid()]
+    return list(islice(filter(_is_free, ports), count))
+
+
+def _block() -> tuple[int, Iterator[int]]:
+    """Ports below those of clients, which no other process has while this one holds the lock."""
+    folder = Path(tempfile.gettempdir()) / f"stowage-test-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for first in range(_FIRST_PORT, _first_port_of_clients() - _PORTS_IN_A_BLOCK, _PORTS_IN_A_BLOCK):
+        lock = os.open(folder / str(first), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock, cycle(range(first, first + _PORTS_IN_A_BLOCK))
+        os.close(lock)
+    raise RuntimeError("too many processes with tests are running: all blocks of ports are taken")
+
+
+def _first_port_of_clients() -> int:
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        # RFC 6335, section 6.
+        first = 49_152
+    # A machine that gives all ports to clients leaves no better choice.
+    return first if first > _FIRST_PORT + 20 * _PORTS_IN_A_BLOCK else 32_768
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried, contextlib.suppress(OSError):
+        tried.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def program(name: str) -> str:

@@ -128,7 +128,7 @@ class SeaweedFS:
         self._write_identities()
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGHUP)
-        wait_until(lambda: self._knows(added), seconds=20, what=f"identity {name} known")
+        wait_until(lambda: self._knows(added), seconds=60, what=f"identity {name} known")
         return added
 
     @property

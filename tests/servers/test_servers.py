@@ -108,4 +108,4 @@ def test_a_server_does_not_outlive_a_killed_test_run(tmp_path: Path) -> None:
             return "Z" in Path(f"/proc/{server}/stat").read_text().rpartition(")")[2][:3]
         return True
 
-    wait_until(gone, seconds=10, what="the server gone")
+    wait_until(gone, seconds=60, what="the server gone")

@@ -87,11 +87,11 @@ def test_a_migration_is_reviewed_and_then_copied(services: Services, tmp_path: P
         await_state(services, number, State.FINISHED)
         wait_until(
             lambda: services.backends.get("there").status.objects == len(FEW),
-            seconds=15,
+            seconds=60,
             what="destination counted afterwards",
         )
         wait_until(
-            lambda: services.backends.get("here").status.badge == "healthy", seconds=15, what="checked too"
+            lambda: services.backends.get("here").status.badge == "healthy", seconds=60, what="checked too"
         )
     assert_whole(services, number, len(FEW))
     assert services.migrations.progress(number).elapsed > 0
@@ -119,7 +119,7 @@ def test_a_command_without_a_console_runs_its_migration_itself(services: Service
 def test_a_command_beside_a_console_only_watches(services: Services, tmp_path: Path) -> None:
     fill(tmp_path / "here", FEW)
     with running(services), composed(tmp_path / "instance") as second:
-        wait_until(second.runner.is_alive, seconds=5, what="runner alive")
+        wait_until(second.runner.is_alive, seconds=60, what="runner alive")
         number = second.migrations.create(ADMIN, "here", "there", Spec(), approve=True)
         assert second.runner.run_job_until_final(number, lambda _: None).state is State.FINISHED
         assert second.runner.is_alive()
@@ -141,7 +141,7 @@ def test_pause_and_cancel_take_effect_before_the_end(services: Services, tmp_pat
         assert 100 <= done < len(MANY)
         assert not leftovers(tmp_path / "there", done)
         wait_until(
-            lambda: all(job.state == "done" for job in migration_jobs(services)), seconds=5, what="job done"
+            lambda: all(job.state == "done" for job in migration_jobs(services)), seconds=60, what="job done"
         )
         if wish == "pause":
             services.migrations.resume(ADMIN, number)
@@ -181,7 +181,7 @@ def test_of_two_runners_on_one_database_the_stale_one_is_fenced_out(
                 await_state(other, number, State.FINISHED)
                 wait_until(
                     lambda: all(job.state == "done" for job in migration_jobs(services)),
-                    seconds=10,
+                    seconds=60,
                     what="job done",
                 )
     assert migration_jobs(services)[0].fence > first
@@ -272,16 +272,16 @@ def test_threads_stuck_in_the_network_do_not_delay_a_pause_and_the_process_is_re
     hole = fault_proxy.black_hole(method="PUT", key="7.bin")
     with running(services) as code:
         number = services.migrations.create(ADMIN, "here", "hole", Spec(workers=2), approve=True)
-        wait_until(lambda: hole.hits > 0, seconds=20, what="a request in the hole")
+        wait_until(lambda: hole.hits > 0, seconds=60, what="a request in the hole")
         services.migrations.pause(ADMIN, number)
         # The hole keeps its request for ever: nobody waited for it.
         await_state(services, number, State.PAUSED)
-        wait_until(lambda: bool(code), seconds=15, what="runner ended by itself")
+        wait_until(lambda: bool(code), seconds=60, what="runner ended by itself")
     assert code == [RESTART_CODE]
     fault_proxy.clear()
     with composed(tmp_path / "instance") as fresh, running(fresh):
         wait_until(
-            lambda: all(job.state == "done" for job in migration_jobs(fresh)), seconds=20, what="cleared up"
+            lambda: all(job.state == "done" for job in migration_jobs(fresh)), seconds=60, what="cleared up"
         )
         assert fresh.migrations.progress(number).state is State.PAUSED
         fresh.migrations.resume(ADMIN, number)

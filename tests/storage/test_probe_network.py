@@ -16,6 +16,7 @@ import trustme
 
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.net import connecting
+from tests.servers.processes import free_ports
 from tests.storage.probing import NETWORK_STEPS, PLAIN_STEPS, failed_step, run, step_of
 
 
@@ -56,7 +57,7 @@ def listener(serve: Callable[[socket.socket], Any]) -> Iterator[int]:
                 except TimeoutError:
                     continue
                 with connection, contextlib.suppress(OSError):
-                    connection.settimeout(5)
+                    connection.settimeout(60)
                     serve(connection)
 
         thread = threading.Thread(target=accept)
@@ -127,8 +128,7 @@ def test_a_name_that_leads_to_a_metadata_address_is_not_connected_to(
 
 
 def test_a_refused_connection(root: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    (port,) = free_ports(1)
     step = failed_step(run(Networked(root, ("127.0.0.1", port, True))), "connect")
     assert f":{port} refused the connection" in step.message
 

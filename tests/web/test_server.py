@@ -136,11 +136,11 @@ def test_a_new_connection_gets_no_events_of_one_that_was_just_closed(monkeypatch
     def maintain(listener: Any, now: float) -> None:
         # The new connection is accepted in the same turn of the loop, and with the lowest free descriptor.
         if not arrived and any(channel.is_overdue(now) for channel in listener.active_channels.values()):
-            arrived.append(socket.create_connection(address, timeout=10))
+            arrived.append(socket.create_connection(address, timeout=60))
         maintenance(listener, now)
 
     monkeypatch.setattr(server._Listener, "maintenance", maintain)
-    with serving(short, monkeypatch) as address, socket.create_connection(address, timeout=10) as silent:
+    with serving(short, monkeypatch) as address, socket.create_connection(address, timeout=60) as silent:
         assert closed(silent)
         monkeypatch.setattr(server, "IDLE_SECONDS", 60.0)
         assert answers(arrived[0])

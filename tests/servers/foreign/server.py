@@ -50,7 +50,7 @@ class ForeignServer:
                 change_owner(self.folder, runs_as)
                 command = [*_as(runs_as), *command]
             self._process = ServerProcess(command, cwd=self.folder, log=self.folder / "server.log")
-            wait_until(self._listens, seconds=30, what=f"{type(self).__name__} ready")
+            wait_until(self._listens, seconds=60, what=f"{type(self).__name__} ready")
         except BaseException:
             self.close()
             raise

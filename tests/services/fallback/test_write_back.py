@@ -293,7 +293,7 @@ def test_the_runner_writes_back_once_the_backend_is_available(
         fault_proxy.clear()
         services.backends.refresh(ADMIN, "home")
         with running(services):
-            wait_until(lambda: not services.write_back.summary(), seconds=30, what="everything at home")
+            wait_until(lambda: not services.write_back.summary(), seconds=60, what="everything at home")
         client = seaweedfs.client()
         stored = {o["Key"]: o["Size"] for o in client.list_objects_v2(Bucket=bucket)["Contents"]}
         assert stored == {"before": 1, "a": 5, "b": 100_000}

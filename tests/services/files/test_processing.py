@@ -69,7 +69,7 @@ def until_done(services: Services, upload_id: str) -> None:
     def done() -> bool:
         return services.uploads.get(OPERATOR, upload_id).state is UploadState.DONE
 
-    wait_until(done, seconds=30, what="the upload is done")
+    wait_until(done, seconds=60, what="the upload is done")
 
 
 def test_the_runner_does_it_by_itself(services: Services) -> None:

@@ -134,7 +134,7 @@ def test_they_are_stored_by_themselves_in_one_statement(
         for each in (driver, other):
             each.put("a", b"1")
             list(each.list())
-    assert stored.wait(10)
+    assert stored.wait(60)
     counts.close()
     event.remove(console.database._work_writer, "after_cursor_execute", seen)
     assert len(statements) == 1

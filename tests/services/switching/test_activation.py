@@ -59,7 +59,7 @@ def compare(services: Services, name: str = "new") -> None:
         return known is not None and not known.running
 
     with running(services):
-        wait_until(compared, seconds=20, what="the comparison")
+        wait_until(compared, seconds=60, what="the comparison")
 
 
 def active(services: Services) -> str:

@@ -41,7 +41,7 @@ def compared(services: Services, name: str) -> Comparison:
         return known is not None and not known.running
 
     with running(services):
-        wait_until(done, seconds=20, what="comparison done")
+        wait_until(done, seconds=60, what="comparison done")
     known = services.activation.comparison(name)
     assert known
     return known

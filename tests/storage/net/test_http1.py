@@ -54,7 +54,7 @@ class ScriptedServer:
         self._listening.close()
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             pass
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 
@@ -239,7 +239,7 @@ def test_a_connection_the_server_has_closed_is_replaced(
 
     pool, server = served([GO_ON, close], [GO_ON])
     assert whole(pool) == (200, b"ok")
-    assert closed.wait(10)
+    assert closed.wait(60)
     assert whole(pool) == (200, b"ok")
     assert len(server.heard) == 2
 
@@ -270,7 +270,7 @@ def test_a_body_arrives_as_it_was_sent(served: Callable[..., tuple[ConnectionPoo
 
 def test_a_silent_server_is_a_timeout(served: Callable[..., tuple[ConnectionPool, ScriptedServer]]) -> None:
     over = threading.Event()
-    pool, _ = served([lambda line: over.wait(10) and None])
+    pool, _ = served([lambda line: over.wait(60) and None])
     try:
         assert code(lambda: pool.request("GET", "/", {"host": "h"}, idle=0.2)) == "timeout"
     finally:

@@ -32,7 +32,7 @@ def compared(browser: Browser, console: WebConsole, name: str) -> str:
     with running(console.services):
         wait_until(
             lambda: "hx-get" not in browser.get(address).text.split('id="comparison"')[1].split(">")[0],
-            seconds=30,
+            seconds=60,
             what="the test and the comparison",
         )
     return browser.get(address).text

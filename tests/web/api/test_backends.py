@@ -150,7 +150,7 @@ def test_a_program_switches_as_safely_as_a_person(program: ApiProgram, tmp_path:
 
 
 def finished(program: ApiProgram, location: str) -> dict[str, object]:
-    wait_until(lambda: program.get(location).json["finished"], seconds=30, what="the test")
+    wait_until(lambda: program.get(location).json["finished"], seconds=60, what="the test")
     return dict(program.get(location).json)
 
 

@@ -41,7 +41,7 @@ def pair(console: WebConsole, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def awaited(program: ApiProgram, location: str, *states: str) -> dict[str, Any]:
-    wait_until(lambda: program.get(location).json["state"] in states, seconds=30, what=f"{states}")
+    wait_until(lambda: program.get(location).json["state"] in states, seconds=60, what=f"{states}")
     return dict(program.get(location).json)
 
 

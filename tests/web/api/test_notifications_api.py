@@ -30,7 +30,7 @@ def test_a_channel_is_tested_added_used_and_removed(new_program: NewProgram, rec
     def finished(location: str) -> bool:
         return bool(program.get(location).json["finished"])
 
-    wait_until(lambda: finished(started.headers["Location"]), seconds=20, what="the test has ended")
+    wait_until(lambda: finished(started.headers["Location"]), seconds=60, what="the test has ended")
     assert program.get(started.headers["Location"]).json["passed"] is True
     assert program.get(f"{PATH}/channels").json == {"channels": []}
     added = program.post(f"{PATH}/channels", body)
@@ -51,12 +51,12 @@ def test_a_channel_is_tested_added_used_and_removed(new_program: NewProgram, rec
     assert program.post(f"{PATH}/channels/night/mute", {"hours": 1e9}).status_code == 400
 
     tested = program.post(f"{PATH}/channels/night/test")
-    wait_until(lambda: finished(tested.headers["Location"]), seconds=20, what="the test has ended")
+    wait_until(lambda: finished(tested.headers["Location"]), seconds=60, what="the test has ended")
     listed = program.get(f"{PATH}/deliveries?channel=night")
     (delivery,) = listed.json["deliveries"]
     assert (delivery["state"], delivery["reason"], delivery["status"]) == ("sent", "test", 200)
     wait_for = program.post(f"{PATH}/channels/night/test").headers["Location"]
-    wait_until(lambda: finished(wait_for), seconds=20, what="the second test has ended")
+    wait_until(lambda: finished(wait_for), seconds=60, what="the second test has ended")
     newest = program.get(f"{PATH}/deliveries?limit=1").json
     older = program.get(f"{PATH}/deliveries?limit=1&cursor={newest['next_cursor']}").json
     assert older["deliveries"][0]["id"] == delivery["id"] < newest["deliveries"][0]["id"]

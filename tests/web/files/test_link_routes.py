@@ -51,7 +51,7 @@ def get_when_free(served: FilesConsole, made: NewLink) -> TestResponse:
         found.append(get(served, made))
         return found[-1].status_code != 429
 
-    wait_until(asked, seconds=20, what="a use that is free again")
+    wait_until(asked, seconds=60, what="a use that is free again")
     return found[-1]
 
 
@@ -214,7 +214,7 @@ def test_the_server_counts_what_it_sent(served: FilesConsole, server: tuple[str,
     for expected in (1, 2):
         with reading(server, made.path) as response:
             assert len(response.read()) == SIZE
-        wait_until(partial(is_used, served, made, expected), seconds=10, what="a counted use")
+        wait_until(partial(is_used, served, made, expected), seconds=60, what="a counted use")
     with reading(server, made.path) as response:
         assert response.status == 410
 
@@ -230,11 +230,11 @@ def test_the_server_notices_a_client_that_is_gone(served: FilesConsole, server: 
                 response.read()
                 return response.status == 206
 
-        wait_until(is_free, seconds=10, what="the end of the broken download")
+        wait_until(is_free, seconds=60, what="the end of the broken download")
     assert uses(served, made) == 0
     with reading(server, made.path) as response:
         assert len(response.read()) == SIZE
-    wait_until(lambda: uses(served, made) == 1, seconds=10, what="a counted use")
+    wait_until(lambda: uses(served, made) == 1, seconds=60, what="a counted use")
 
 
 def test_the_server_cuts_off_a_revoked_download(
@@ -283,10 +283,10 @@ def test_what_comes_through_windows_is_counted_too(
             with reading(address, made.path, Range=f"bytes={start}-{end}") as response:
                 assert response.status == 206
                 assert response.read() == content[start : end + 1]
-        wait_until(partial(is_used, served, made, 1), seconds=10, what="a counted use")
+        wait_until(partial(is_used, served, made, 1), seconds=60, what="a counted use")
         with reading(address, made.path) as response:
             assert response.read() == content
-        wait_until(partial(is_used, served, made, 2), seconds=10, what="a counted use")
+        wait_until(partial(is_used, served, made, 2), seconds=60, what="a counted use")
         with reading(address, made.path) as response:
             assert response.status == 410
 

@@ -70,7 +70,7 @@ def test_the_server_asks_before_it_receives(monkeypatch: pytest.MonkeyPatch) -> 
             ("/other", SIZE, b"413"),
             ("/large", server.MAX_LARGE_BYTES, b"413"),
         ):
-            with socket.create_connection(address, timeout=10) as client:
+            with socket.create_connection(address, timeout=60) as client:
                 client.sendall(request_of(size, path=path))
                 if status == b"200":
                     client.sendall(bytes(size))
@@ -80,15 +80,15 @@ def test_the_server_asks_before_it_receives(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_large_body_may_be_slow_but_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "RECEIVE_SECONDS", -1.0)
     with serving(short, monkeypatch, takes_large_body=takes) as address:
-        with socket.create_connection(address, timeout=10) as slow:
+        with socket.create_connection(address, timeout=60) as slow:
             slow.sendall(request_of(SIZE) + bytes(SIZE // 2))
             # Each answer is a round of the loop after which an overdue connection would be gone.
             for _ in range(3):
-                with socket.create_connection(address, timeout=10) as other:
+                with socket.create_connection(address, timeout=60) as other:
                     assert answers(other)
             slow.sendall(bytes(SIZE - SIZE // 2))
             assert slow.recv(4096).startswith(b"HTTP/1.1 200 ")
         monkeypatch.setattr(server, "STALLED_SECONDS", 0.1)
-        with socket.create_connection(address, timeout=10) as silent:
+        with socket.create_connection(address, timeout=60) as silent:
             silent.sendall(request_of(SIZE) + b"x")
             assert closed(silent)

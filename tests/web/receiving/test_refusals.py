@@ -62,11 +62,11 @@ def error_of(found: tuple[int, dict[str, str], bytes]) -> dict[str, Any]:
 def test_a_body_that_is_too_large_is_refused_in_json(address: tuple[str, int], token: str) -> None:
     length = f"Content-Length: {SIZE}"
     bearer = f"Authorization: Bearer {token}"
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         # The whole body goes out before anything is read, as many clients do it.
         client.sendall(head("/api/v1/backends", bearer, length) + bytes(SIZE))
         assert "larger" in error_of(read(client))["reason"]
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(head("/api/v1/backends", bearer, "Transfer-Encoding: chunked"))
         for part in chunked(SIZE):
             client.sendall(part)
@@ -75,27 +75,27 @@ def test_a_body_that_is_too_large_is_refused_in_json(address: tuple[str, int], t
 
 def test_what_is_refused_is_not_asked_for(address: tuple[str, int], token: str) -> None:
     bearer, expects = f"Authorization: Bearer {token}", "Expect: 100-continue"
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(head("/api/v1/backends", bearer, f"Content-Length: {SIZE}", expects))
         assert client.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 413"
         error_of(read(client))
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(head("/api/v1/backends", bearer, "Content-Length: 2", expects))
         assert client.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(b"{}")
         assert read(client)[0] == 415
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         # Nothing follows, so nothing is waited for.
         client.sendall(head("/api/v1", bearer, expects, method="GET"))
         assert read(client)[0] == 200
 
 
 def test_a_stranger_is_told_to_sign_in_and_a_browser_gets_a_page(address: tuple[str, int]) -> None:
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(head("/api/v1/uploads", f"Content-Length: {SIZE}") + bytes(SIZE))
         status, _, body = read(client)
         assert (status, json.loads(body)["error"]["kind"]) == (401, "forbidden")
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(head("/sign-in", f"Content-Length: {SIZE}") + bytes(SIZE))
         status, headers, body = read(client)
         assert (status, headers["content-type"]) == (413, "text/html; charset=utf-8")
@@ -112,7 +112,7 @@ def test_a_stranger_is_told_to_sign_in_and_a_browser_gets_a_page(address: tuple[
 def test_a_body_that_is_no_body_is_refused_in_json(
     lines: list[str], rest: bytes, address: tuple[str, int], token: str
 ) -> None:
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(head("/api/v1/backends", f"Authorization: Bearer {token}", *lines) + rest)
         status, headers, body = read(client)
         assert (status, headers["content-type"]) == (400, "application/json")
@@ -126,7 +126,7 @@ def test_the_body_of_a_refused_request_is_no_request(
     body = json.dumps({"name": name, "driver": "local", "options": {}}).encode()
     bearer = f"Authorization: Bearer {token}"
     inner = head("/api/v1/backends", bearer, "Content-Type: application/json", f"Content-Length: {len(body)}")
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(head("/api/v1/backends", bearer, f"Content-Length: {SIZE}") + inner + body)
         error_of(read(client))
         client.shutdown(socket.SHUT_WR)
@@ -139,15 +139,15 @@ def test_a_refused_client_cannot_keep_its_connection(
 ) -> None:
     monkeypatch.setattr(refusals, "LINGER_BYTES", 4 * 1024 * 1024)
     request = head("/api/v1/backends", f"Authorization: Bearer {token}", f"Content-Length: {10**12}")
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(request)
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             client.sendall(bytes(64 * 1024 * 1024))
     monkeypatch.setattr(refusals, "LINGER_SECONDS", -1.0)
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(request)
         error_of(read(client))
         assert closed(client)
-        with socket.create_connection(address, timeout=10) as other:
+        with socket.create_connection(address, timeout=60) as other:
             other.sendall(head("/healthz", method="GET"))
             assert other.recv(12) == b"HTTP/1.1 200"

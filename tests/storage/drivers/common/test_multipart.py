@@ -44,7 +44,7 @@ class ScriptedStore:
             self.callers.add(whose.get())
         if number == 1:
             # It is overtaken.
-            assert self.second_arrived.wait(10)
+            assert self.second_arrived.wait(60)
         if number == 2:
             self.second_arrived.set()
         with self.lock:

@@ -145,7 +145,7 @@ def test_of_two_at_once_one_is_kept_and_one_refused(ignores_case: LocalDriver) -
         together, outcomes = threading.Barrier(2), dict[str, str]()
 
         def put(key: str, together: threading.Barrier = together, said: dict[str, str] = outcomes) -> None:
-            together.wait(10)
+            together.wait(60)
             try:
                 ignores_case.put(key, key.encode())
                 said[key] = "kept"

@@ -425,5 +425,5 @@ def test_closing_signs_off(server: SftpServer) -> None:
     driver.put("a", b"x")
     driver.close()
     wait_until(
-        lambda: all(line.is_closed() for line in server.connections), seconds=5, what="every line closed"
+        lambda: all(line.is_closed() for line in server.connections), seconds=60, what="every line closed"
     )

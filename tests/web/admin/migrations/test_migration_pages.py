@@ -358,7 +358,7 @@ def test_throughput_and_what_holds_it_back_are_shown(
     if "Throughput" not in page:
         # The figures of before are shared for two seconds.
         wait_until(
-            lambda: "Throughput" in admin.get(f"/migrations/{number}").text, seconds=10, what="the chart"
+            lambda: "Throughput" in admin.get(f"/migrations/{number}").text, seconds=60, what="the chart"
         )
         page = admin.get(f"/migrations/{number}").text
     assert "Writing charted" in page

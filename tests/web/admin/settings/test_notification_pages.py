@@ -42,7 +42,7 @@ def finished(browser: Browser, panel: str) -> str:
         pages.append(browser.htmx(address[1]).get_data(as_text=True))
         return "hx-get" not in pages[-1]
 
-    wait_until(ended, seconds=20, what="the test has ended")
+    wait_until(ended, seconds=60, what="the test has ended")
     return pages[-1]
 
 

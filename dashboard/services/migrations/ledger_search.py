@@ -129,11 +129,7 @@ class _Search:
 
     def page(self, after: str, limit: int) -> ObjectPage:
         order, start = self._start(after) if after else (self._best_order(), None)
-        ranges = self._ranges(order)
-        if start is not None:
-            ranges = [condition & order.beyond(start) for condition in ranges]
-        matches = self._matches(order)
-        ids, bound = self._looked_up(ranges, matches, order, limit + 1)
+        ids, bound = self._looked_up(order, start, limit + 1)
         shown = self._rows(ids[:limit])
         if len(ids) > limit:
             return ObjectPage(shown, f"{order.letter}{shown[-1].id}", False)
@@ -142,19 +138,16 @@ class _Search:
         return ObjectPage(shown, f"{order.letter}{bound[-1]}", len(shown) < limit)
 
     def _looked_up(
-        self,
-        ranges: Sequence[ColumnElement[bool]],
-        matches: Sequence[ColumnElement[bool]],
-        order: _Order,
-        limit: int,
+        self, order: _Order, start: Sequence[Any] | None, limit: int
     ) -> tuple[Sequence[int], Row[Any] | None]:
         """The ids of what matches, and the last row that was looked at for them; None: all of them were."""
+        ranges, matches = self._ranges(order, start), self._matches(order)
         if not matches:
             return self._ids(ranges, matches, order, limit), None
         began = time.monotonic()
         for most in sorted({min(FIRST_SCANNED, MAX_SCANNED), MAX_SCANNED}):
             bound = self._bound(ranges, order, most)
-            part = ranges if bound is None else [each & order.up_to(bound[:-1]) for each in ranges]
+            part = ranges if bound is None else self._ranges(order, start, bound[:-1])
             ids = self._ids(part, matches, order, limit)
             expected = (time.monotonic() - began) * MAX_SCANNED / most
             if bound is None or len(ids) >= limit or expected > PAGE_SECONDS:
@@ -204,18 +197,43 @@ class _Search:
         some = select(_C.id).where(self._mine, _C.state == state.value).limit(MAX_SCANNED + 1).subquery()
         return (self._connection.scalar(select(func.count()).select_from(some)) or 0) <= MAX_SCANNED
 
-    def _ranges(self, order: _Order) -> list[ColumnElement[bool]]:
-        """The parts of an index that hold every object that is wanted, in this order each."""
-        w = self._wanted
+    def _ranges(
+        self, order: _Order, start: Sequence[Any] | None, last: Sequence[Any] | None = None
+    ) -> list[ColumnElement[bool]]:
+        """The parts of an index that hold every object that is wanted, in this order each; only those
+        beyond ``start``, and up to ``last``."""
+        ends = [order.beyond(start)] if start is not None else []
+        if last is not None:
+            ends.append(order.up_to(last))
         if order is _BY_KEY:
-            return [self._mine & each for each in key_ranges(_C.key, w.prefix)]
+            return [and_(self._mine, each, *ends) for each in self._by_key(start, last)]
         if order is _BY_SIZE:
-            return [and_(self._mine, *self._sizes(_C.size))]
+            # SQLite reads an index from one bound to one other: the narrower ones.
+            sizes = self._sizes(_column(_C.size, last is None), _column(_C.size, start is None))
+            return [and_(self._mine, *sizes, *ends)]
+        return [and_(self._mine, each, *ends) for each in self._in_planned_order()]
+
+    def _by_key(self, start: Sequence[Any] | None, last: Sequence[Any] | None) -> list[ColumnElement[bool]]:
+        """Like ``key_ranges``, without those before ``start`` or after ``last``; SQLite reads the others from
+        or up to these, if they are of the same kind."""
+        if not self._wanted.prefix:
+            return [true()]
+        found = []
+        for as_bytes in (False, True):
+            starts, ends = (None if each is None else _is_bytes(each[0]) for each in (start, last))
+            if (starts and not as_bytes) or (ends is False and as_bytes):
+                continue
+            above, below = _column(_C.key, starts is not as_bytes), _column(_C.key, ends is not as_bytes)
+            found.append(_key_range(above, below, self._wanted.prefix, as_bytes=as_bytes))
+        return [each for each in found if each is not None]
+
+    def _in_planned_order(self) -> list[ColumnElement[bool]]:
+        w = self._wanted
         if w.reason:
             # The literal lets SQLite use the partial index.
-            return [self._mine & (_C.reason == w.reason) & (_C.reason != literal_column("''"))]
+            return [(_C.reason == w.reason) & (_C.reason != literal_column("''"))]
         states = [w.state] if w.state is not None else list(ObjectState)
-        return [self._mine & (_C.state == state.value) for state in states]
+        return [_C.state == state.value for state in states]
 
     def _matches(self, order: _Order) -> list[ColumnElement[bool]]:
         """What the ranges do not ensure."""
@@ -229,15 +247,15 @@ class _Search:
         if w.prefix and order is not _BY_KEY:
             found.append(or_(*key_ranges(_unindexed(_C.key), w.prefix)))
         if order is not _BY_SIZE:
-            found += self._sizes(_unindexed(_C.size))
+            found += self._sizes(_unindexed(_C.size), _unindexed(_C.size))
         return found
 
-    def _sizes(self, size: ColumnElement[int]) -> list[ColumnElement[bool]]:
+    def _sizes(self, above: ColumnElement[int], below: ColumnElement[int]) -> list[ColumnElement[bool]]:
         w, found = self._wanted, list[ColumnElement[bool]]()
         if w.min_size is not None:
-            found.append(size >= clamp_integer(w.min_size))
+            found.append(above >= clamp_integer(w.min_size))
         if w.max_size is not None:
-            found.append(size <= clamp_integer(w.max_size))
+            found.append(below <= clamp_integer(w.max_size))
         return found
 
     def _bound(self, ranges: Sequence[ColumnElement[bool]], order: _Order, most: int) -> Row[Any] | None:
@@ -272,6 +290,10 @@ def _ledger_row(row: Row[Any]) -> LedgerRow:
     return LedgerRow(**values)
 
 
+def _column(column: Column[Any], indexed: bool) -> ColumnElement[Any]:
+    return column if indexed else _unindexed(column)
+
+
 def _unindexed(column: Column[Any]) -> ColumnElement[Any]:
     """The column for conditions for which SQLite shall not choose another index."""
     return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
@@ -282,12 +304,26 @@ def key_ranges(key: ColumnElement[str], prefix: str) -> list[ColumnElement[bool]
     those that are stored as bytes because they are not valid Unicode. All text comes before all bytes."""
     if not prefix:
         return [true()]
-    raw, data = prefix.encode("utf-8", "surrogatepass"), type_coerce(key, KeyBytes)
-    as_bytes = and_(data >= raw, data < _end_of_bytes(raw))
-    if any(ord(character) in _SURROGATES for character in prefix):
-        return [as_bytes]
+    ranges = (_key_range(key, key, prefix, as_bytes=as_bytes) for as_bytes in (False, True))
+    return [each for each in ranges if each is not None]
+
+
+def _key_range(
+    above: ColumnElement[str], below: ColumnElement[str], prefix: str, *, as_bytes: bool
+) -> ColumnElement[bool] | None:
+    """One of the ranges; None if it is empty. ``above``, ``below``: the column for its two bounds."""
+    raw = prefix.encode("utf-8", "surrogatepass")
+    if as_bytes:
+        return and_(type_coerce(above, KeyBytes) >= raw, type_coerce(below, KeyBytes) < _end_of_bytes(raw))
+    if _is_bytes(prefix):
+        return None
     end = _end_of(prefix)
-    return [and_(key >= prefix, data < b"" if end is None else key < end), as_bytes]
+    return and_(above >= prefix, type_coerce(below, KeyBytes) < b"" if end is None else below < end)
+
+
+def _is_bytes(key: str) -> bool:
+    """Whether the database stores a key as bytes."""
+    return any(ord(character) in _SURROGATES for character in key)
 
 
 def _end_of(prefix: str) -> str | None:

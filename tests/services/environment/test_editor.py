@@ -101,6 +101,9 @@ def test_whatever_is_live_is_applied(services: Services, editor: EnvironmentEdit
         "STOWAGE_MAX_UPLOAD_SIZE": "9",
         "STOWAGE_LANGUAGE": "de",
         "STOWAGE_TIME_ZONE": "Asia/Tokyo",
+        "STOWAGE_CARRIERS": "2",
+        "STOWAGE_BANDWIDTH_LIMIT": "5M",
+        "STOWAGE_OBJECTS_PER_SECOND": "50",
     }
     assert values.keys() == set(LIVE)
     editor.save(ADMIN, values)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import delete, event, insert
 
 from dashboard.errors import InvalidInput
 from dashboard.migration.types import LedgerRow, ObjectState
@@ -184,3 +185,56 @@ def test_the_report_is_in_key_order(database: Database, monkeypatch: pytest.Monk
 
 def test_a_report_of_nothing_is_still_a_document(database: Database) -> None:
     assert json.loads("".join(json_lines(99, report_rows(database, 99)))) == {"id": 99, "objects": []}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ObjectFilter(state=ObjectState.FAILED, prefix="p/"),
+        ObjectFilter(state=ObjectState.FAILED, min_size=1),
+        ObjectFilter(state=ObjectState.FAILED, max_size=10**6),
+    ],
+    ids=["prefix", "smallest", "largest"],
+)
+def test_no_page_looks_beyond_the_rows_it_may(
+    wanted: ObjectFilter, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_search, "FIRST_SCANNED", 50)
+    monkeypatch.setattr(ledger_search, "MAX_SCANNED", 50)
+    large = 9
+    states = (ObjectState.FAILED, *[ObjectState.VERIFIED] * 9)
+    rows = [
+        {
+            "migration_id": large,
+            "key": f"p/{number:05}",
+            "size": number + 1,
+            "state": states[number % 10].value,
+        }
+        for number in range(4000)
+    ]
+    with database.work_write() as connection:
+        connection.execute(insert(objects), [{**row, "action": "copy"} for row in rows])
+    steps: list[int] = []
+    try:
+        with database.work_read() as connection:
+            raw = connection.connection.driver_connection
+            if not isinstance(raw, sqlite3.Connection):
+                pytest.skip("only SQLite tells how much it reads")
+            search = ledger_search._Search(connection, large, wanted)
+            first = search.page("", 20)
+            # Not the beginning: a page in the middle has two bounds of its own.
+            raw.set_progress_handler(lambda: steps.append(1), 100)
+            second = search.page(first.next_after, 20)
+            raw.set_progress_handler(None, 0)
+    finally:
+        with database.work_write() as connection:
+            connection.execute(delete(objects).where(objects.c.migration_id == large))
+    assert (len(first.rows), len(second.rows), second.is_partial) == (5, 5, True)
+    assert len(steps) < 100, "one of 4,000 rows takes six steps"
+
+
+def test_a_place_in_another_filters_list_goes_on_there(database: Database) -> None:
+    by_key = LedgerSearch(database).page(MINE, ObjectFilter(prefix="a"), limit=2)
+    every_key = LedgerSearch(database).page(MINE, ObjectFilter(), after=by_key.next_after, limit=500)
+    assert [row.key for row in every_key.rows if row.key <= by_key.rows[-1].key] == []
+    assert every_key.rows

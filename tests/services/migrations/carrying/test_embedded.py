@@ -323,11 +323,20 @@ def test_a_carrier_that_cannot_begin_is_not_started_for_ever(crew: Crew) -> None
         def kill(self) -> bool:
             return True
 
+    last = threading.Event()
+
     def start(ledger: RunLedger, number: int) -> Broken:
         begun.append(number)
+        if number == 3:
+            last.set()
         return Broken()
 
     crew._start = start  # type: ignore[method-assign,assignment]
-    crew.scenario.destination.hook = lambda verb, key: time.sleep(0.005)
+
+    def take_time(verb: str, key: str) -> None:
+        # Another is only started while there is something left to carry.
+        last.wait(0.2)
+
+    crew.scenario.destination.hook = take_time
     crew.scenario.assert_clean(crew.scenario.run(SPEC))
     assert begun == [1, 2, 3]

@@ -46,6 +46,7 @@ SAME = {
     "migration_new.create": "POST /migrations",
     "migrations.cancel": "POST /migrations/{id}/cancel",
     "migrations.check": "POST /migrations/{id}/check",
+    "migrations.limit": "PATCH /migrations/{id}",
     "migrations.pause": "POST /migrations/{id}/pause",
     "migrations.resume": "POST /migrations/{id}/resume",
     "migrations.retry": "POST /migrations/{id}/retry",

@@ -23,7 +23,13 @@ SHARED_SECONDS = 1.0
 MAX_SHARED = 200
 TOKEN_SECONDS = 3600.0
 """After which a fragment with forms is sent again although nothing has changed: the token in it ages."""
+MAX_PER_SECOND = 20.0
+"""Requests for parts of pages, above which pages are told to ask less often."""
+MAX_SECONDS = 5
+PACE_SECONDS = 2.0
+"""After which the pace is reconsidered."""
 _EXTENSION = "stowage.fragments"
+_PACE = "stowage.fragments.pace"
 
 
 @dataclass(slots=True)
@@ -62,9 +68,38 @@ class SharedFragments:
             return entry
 
 
+class Pace:
+    """How often pages may ask for their parts, so that a hundred open pages do not slow down the work that
+    they show. Thread-safe. ``clock``: monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._since, self._requests, self._factor = clock(), 0, 1.0
+
+    def count(self) -> None:
+        """A page has asked."""
+        with self._lock:
+            self._requests += 1
+            passed = self._clock() - self._since
+            if passed < PACE_SECONDS:
+                return
+            much = self._requests / passed / MAX_PER_SECOND
+            if much > 1.0:
+                self._factor = min(float(MAX_SECONDS), self._factor * much)
+            elif much < 0.5:
+                self._factor = max(1.0, self._factor / 2)
+            self._since, self._requests = self._clock(), 0
+
+    def seconds(self, usual: int) -> int:
+        """Return after how many seconds a page asks again that usually asks after ``usual``; 0 stays 0."""
+        with self._lock:
+            return max(usual, min(MAX_SECONDS, round(usual * self._factor)))
+
+
 def install(app: Flask) -> None:
     """Give fragments an ETag, and send none that the page already shows. After this, others may compress."""
-    app.extensions[_EXTENSION] = SharedFragments()
+    app.extensions[_EXTENSION], app.extensions[_PACE] = SharedFragments(), Pace()
     app.after_request(_send_if_changed)
 
 
@@ -76,10 +111,17 @@ def shared(name: str, *parts: Hashable, shows: object, build: Callable[[], str])
     return with_token(fragments.get((name, *parts, viewer()), shows, lambda: without_token(build())))
 
 
+def paced(seconds: int) -> int:
+    """Return the polling interval for a page that usually asks every ``seconds``; see ``Pace``."""
+    pace: Pace = current_app.extensions[_PACE]
+    return pace.seconds(seconds)
+
+
 def _send_if_changed(response: Response) -> Response:
     is_fragment = request.method == "GET" and from_htmx() and response.status_code == 200
     if not is_fragment or response.mimetype != "text/html" or response.is_streamed:
         return response
+    current_app.extensions[_PACE].count()
     content = response.get_data()
     if "csrf_token" in g:
         # It is another one in every response.

@@ -199,3 +199,24 @@ class TestShared:
             with pytest.raises(OSError, match="no"):
                 shared.get("key", 1, fail)
             assert shared.get("key", 1, lambda: "html") == "html"
+
+
+def test_many_open_pages_ask_less_often_and_few_as_usual() -> None:
+    now = [0.0]
+    pace = fragments.Pace(clock=lambda: now[0])
+
+    def open_pages(pages: int, seconds: float) -> None:
+        until = now[0] + seconds
+        while now[0] < until:
+            for _ in range(pages):
+                pace.count()
+                now[0] += pace.seconds(2) / pages
+
+    open_pages(10, 60)
+    assert (pace.seconds(1), pace.seconds(2), pace.seconds(0)) == (1, 2, 0)
+    open_pages(100, 60)
+    assert pace.seconds(2) == fragments.MAX_SECONDS
+    open_pages(10_000, 10)
+    assert pace.seconds(2) == fragments.MAX_SECONDS
+    open_pages(3, 60)
+    assert (pace.seconds(1), pace.seconds(2)) == (1, 2)

@@ -128,7 +128,7 @@ class MigrationPages(Page):
             "limits": services().migration_limits.of(p.spec),
             "more_in_flight": max(0, len(p.in_flight) - IN_FLIGHT),
             "failures": failures,
-            "seconds": progress_view.poll_seconds(p),
+            "seconds": fragments.paced(progress_view.poll_seconds(p)),
             "sentence": progress_view.sentence(p),
             "shown": _shown(p),
             "next": after,
@@ -190,7 +190,7 @@ class MigrationPages(Page):
         """Explain what cancelling means with the counts of this moment, and ask for confirmation."""
         p = services().migrations.progress(id)
         page = "cancel_live" if from_htmx() else "cancel"
-        seconds = progress_view.poll_seconds(p)
+        seconds = fragments.paced(progress_view.poll_seconds(p))
         return str(self.render(f"admin/migrations/{page}.html", p=p, seconds=seconds))
 
     @route("/<int:id>/cancel", Permission.MIGRATE, methods=("POST",))

@@ -43,15 +43,8 @@ class RunnerLock:
         """Whether some process, this one included, is the runner."""
         if self._file is not None:
             return True
-        file = self._open()
-        try:
-            # Shared, so that two processes that check never see each other; a starting runner retries.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(file)
-        return False
+        # Those that look may be in the way of a starting runner, which retries.
+        return is_locked(self._open())
 
     def holder(self) -> int | None:
         """Return the process id of the last runner, for messages."""
@@ -61,3 +54,15 @@ class RunnerLock:
 
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def is_locked(file: int) -> bool:
+    """Whether some process has an exclusive ``flock`` on this file. Closes the descriptor."""
+    try:
+        # Shared, so that two processes that check never see each other.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False

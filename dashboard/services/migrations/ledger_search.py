@@ -219,8 +219,8 @@ class _Search:
         if not self._wanted.prefix:
             return [true()]
         found = []
+        starts, ends = (None if each is None else _is_bytes(each[0]) for each in (start, last))
         for as_bytes in (False, True):
-            starts, ends = (None if each is None else _is_bytes(each[0]) for each in (start, last))
             if (starts and not as_bytes) or (ends is False and as_bytes):
                 continue
             above, below = _column(_C.key, starts is not as_bytes), _column(_C.key, ends is not as_bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,18 +20,7 @@ from dashboard.services.consoles.presence import Presence
 from dashboard.services.consoles.runner_locks import ServerLock
 from dashboard.services.database import Database, open_database
 from dashboard.settings import Settings
-from tests.servers.postgresql import PostgreSQL
 from tests.servers.processes import wait_until
-
-
-@pytest.fixture
-def database(postgresql: PostgreSQL, tmp_path: Path) -> Iterator[Database]:
-    name = postgresql.create()
-    opened = open_database(Settings.from_env({}, instance=tmp_path, database_url=postgresql.url(name)))
-    opened.upgrade()
-    yield opened
-    opened.close()
-    postgresql.drop(name)
 
 
 @pytest.fixture
@@ -51,26 +40,26 @@ def folder(path: Path) -> Path:
 
 
 def test_two_with_one_folder_serve_side_by_side(
-    database: Database, tmp_path: Path, on_machine: Callable[[str], None]
+    server: Database, tmp_path: Path, on_machine: Callable[[str], None]
 ) -> None:
     shared, turns = folder(tmp_path / "shared"), threading.Event()
     on_machine("web-1")
-    first = Presence(shared, database).start("0.0.0.0:8080")
+    first = Presence(shared, server).start("0.0.0.0:8080")
     on_machine("web-2")
-    second = Presence(shared, database, each_second=turns.set).start("0.0.0.0:8081")
-    assert [each.name for each in Processes(database).list()] == ["web-1:8080", "web-2:8081"]
+    second = Presence(shared, server, each_second=turns.set).start("0.0.0.0:8081")
+    assert [each.name for each in Processes(server).list()] == ["web-1:8080", "web-2:8081"]
     assert len(list((shared / shared_folder.FOLDER).iterdir())) == 2
     assert turns.wait(60)
     second.stop()
     second.stop()
-    assert [each.name for each in Processes(database).list()] == ["web-1:8080"]
+    assert [each.name for each in Processes(server).list()] == ["web-1:8080"]
     on_machine("web-1")
     first.stop()
     assert list((shared / shared_folder.FOLDER).iterdir()) == []
 
 
 def test_one_with_another_folder_is_refused_while_the_first_runs(
-    database: Database,
+    server: Database,
     tmp_path: Path,
     on_machine: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -78,45 +67,45 @@ def test_one_with_another_folder_is_refused_while_the_first_runs(
     monkeypatch.setattr(shared_folder, "SEEN_SECONDS", 0.0)
     here, there = folder(tmp_path / "here"), folder(tmp_path / "there")
     on_machine("web-1")
-    first = Presence(here, database).start("0.0.0.0:8080")
+    first = Presence(here, server).start("0.0.0.0:8080")
     on_machine("web-2")
     with pytest.raises(StowageError, match="web-1:8080") as refused:
-        Presence(there, database).start("0.0.0.0:8080")
+        Presence(there, server).start("0.0.0.0:8080")
     assert refused.value.kind is Kind.CONFLICT
     assert str(there) in refused.value.reason
     assert "STOWAGE_INSTANCE" in refused.value.remedy
     # Nothing is left of it, and it runs no jobs either: what was uploaded is in the other folder.
-    assert [each.name for each in Processes(database).list()] == ["web-1:8080"]
+    assert [each.name for each in Processes(server).list()] == ["web-1:8080"]
     assert list((there / shared_folder.FOLDER).iterdir()) == []
-    assert not ServerLock(database, there).acquire()
-    lock = ServerLock(database, here)
+    assert not ServerLock(server, there).acquire()
+    lock = ServerLock(server, here)
     assert lock.acquire()
     lock.release()
     # A copy of the folder is not the folder: what is put into one does not show in the other.
     on_machine("web-1")
     first.stop()
     on_machine("web-2")
-    Presence(there, database).start("0.0.0.0:8080").stop()
+    Presence(there, server).start("0.0.0.0:8080").stop()
 
 
 def test_a_killed_console_is_in_nobodys_way_for_long(
-    database: Database, tmp_path: Path, on_machine: Callable[[str], None]
+    server: Database, tmp_path: Path, on_machine: Callable[[str], None]
 ) -> None:
     on_machine("web-1")
-    Processes(database).beat("web", address="0.0.0.0:8080", marker="ab12", active=True)
-    with database.write() as session:
+    Processes(server).beat("web", address="0.0.0.0:8080", marker="ab12", active=True)
+    with server.write() as session:
         session.execute(update(Process).values(seen_at=Process.seen_at - processes.LATE_SECONDS - 1))
     on_machine("web-2")
-    Presence(folder(tmp_path / "new"), database).start("0.0.0.0:8080").stop()
+    Presence(folder(tmp_path / "new"), server).start("0.0.0.0:8080").stop()
 
 
 def test_a_marker_that_shows_up_late_counts(
-    database: Database, tmp_path: Path, on_machine: Callable[[str], None]
+    server: Database, tmp_path: Path, on_machine: Callable[[str], None]
 ) -> None:
     shared = folder(tmp_path / "shared")
     (shared / shared_folder.FOLDER).mkdir()
     on_machine("web-1")
-    Processes(database).beat("web", address="0.0.0.0:8080", marker="ab12", active=True)
+    Processes(server).beat("web", address="0.0.0.0:8080", marker="ab12", active=True)
     looks: list[float] = []
 
     def wait(seconds: float) -> bool:
@@ -124,7 +113,7 @@ def test_a_marker_that_shows_up_late_counts(
         (shared / shared_folder.FOLDER / "ab12").touch()
         return False
 
-    assert shared_folder.console_elsewhere(shared, Processes(database), wait=wait) is None
+    assert shared_folder.console_elsewhere(shared, Processes(server), wait=wait) is None
     assert len(looks) == 1
 
 
@@ -135,24 +124,24 @@ def test_a_marker_from_the_database_is_no_path(tmp_path: Path, marker: str) -> N
 
 @pytest.mark.parametrize("seconds", [-60.0, 60.0])
 def test_a_wrong_clock_is_refused(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+    server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     clock = SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic)
     monkeypatch.setattr(presence, "time", clock)
     with pytest.raises(StowageError, match="clock") as refused:
-        Presence(tmp_path, database).start("0.0.0.0:8080")
+        Presence(tmp_path, server).start("0.0.0.0:8080")
     assert "NTP" in refused.value.remedy
-    assert Processes(database).list() == ()
+    assert Processes(server).list() == ()
 
 
 def test_a_row_that_was_lost_comes_back(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(presence, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(presence, "TURN_SECONDS", 0.05)
-    present = Presence(tmp_path, database).start("0.0.0.0:8080")
-    Processes(database).leave()
-    wait_until(lambda: bool(Processes(database).list()), seconds=30, what="a sign of life")
+    present = Presence(tmp_path, server).start("0.0.0.0:8080")
+    Processes(server).leave()
+    wait_until(lambda: bool(Processes(server).list()), seconds=30, what="a sign of life")
     present.stop()
 
 

@@ -21,7 +21,6 @@ from dashboard.services.jobs import Jobs, enqueue
 from dashboard.services.workers.worker_values import Queue
 from dashboard.services.workers.workers import CARRIER, Workers
 from dashboard.settings import Settings
-from tests.servers.postgresql import PostgreSQL
 
 
 class Embedded:
@@ -79,16 +78,6 @@ def files(tmp_path: Path) -> Iterator[Database]:
     opened.upgrade()
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def server(postgresql: PostgreSQL, tmp_path: Path) -> Iterator[Database]:
-    name = postgresql.create()
-    opened = open_database(Settings.from_env({}, instance=tmp_path, database_url=postgresql.url(name)))
-    opened.upgrade()
-    yield opened
-    opened.close()
-    postgresql.drop(name)
 
 
 def working(

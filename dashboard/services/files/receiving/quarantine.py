@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from dashboard.errors import Kind, StowageError
+from dashboard.jobs.lock import is_locked
 from dashboard.services.flushing import flush_folder
 
 RESERVED_BYTES = 256 * 1024 * 1024
@@ -62,13 +63,7 @@ class Quarantine:
             descriptor = os.open(self.path(upload_id), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return is_locked(descriptor)
 
     def ask_for(self, upload_id: str) -> None:
         """Ask the process that has it to let it go: its client has come back to this one."""

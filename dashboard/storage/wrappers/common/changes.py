@@ -19,7 +19,6 @@ from dashboard.storage.object_powers import (
     Version,
 )
 from dashboard.storage.types import Attributes, Entry, Written
-from dashboard.storage.wrappers.common.content_view import without_md5
 from dashboard.storage.wrappers.common.streams import PassingWriting
 from dashboard.storage.wrapping import Wrapper, unwrap_transparent
 
@@ -63,10 +62,6 @@ class _ObservedWriting(PassingWriting):
     def __init__(self, inner: Writing, changing: Callable[[], AbstractContextManager[object]]) -> None:
         super().__init__(inner)
         self._changing = changing
-
-    def without_md5(self) -> None:
-        """See ``ProvesByParts``. No effect if the wrapped writes always have one."""
-        without_md5(self._inner)
 
     def commit(self) -> Written:
         """See ``Writing``."""

@@ -10,6 +10,7 @@ from typing import Self
 from dashboard.storage.driver import Reading, Writing
 from dashboard.storage.net.parsing import join_chunks
 from dashboard.storage.types import ObjectInfo, Written
+from dashboard.storage.wrappers.common.content_view import without_md5
 
 
 class WrappedReading(ABC):
@@ -68,3 +69,7 @@ class PassingWriting(WrappedWriting):
     def passed_to(self) -> Writing:
         """The other one."""
         return self._inner
+
+    def without_md5(self) -> None:
+        """See ``ProvesByParts``. No effect if the wrapped writes always have one."""
+        without_md5(self._inner)

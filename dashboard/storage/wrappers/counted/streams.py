@@ -9,7 +9,6 @@ from dashboard.storage.driver import Reading, TellsParts, Writing
 from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import HasFile
 from dashboard.storage.types import Written
-from dashboard.storage.wrappers.common.content_view import without_md5
 from dashboard.storage.wrappers.common.streams import PassingWriting, WrappedReading
 from dashboard.storage.wrappers.counted.request_counter import RequestClass, RequestCounter
 
@@ -86,10 +85,6 @@ class CountedWriting(PassingWriting):
         super().__init__(inner)
         self._counter = counter
         self._written = written
-
-    def without_md5(self) -> None:
-        """See ``ProvesByParts``. No effect if the wrapped writes always have one."""
-        without_md5(self._inner)
 
     def commit(self) -> Written:
         """See ``Writing``."""

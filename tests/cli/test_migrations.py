@@ -29,6 +29,7 @@ from tests.storage.locked import LOCKED, Locked
 
 ROOT = Path(__file__).resolve().parents[2]
 STOWAGE = (sys.executable, "-m", "dashboard")
+SLOWLY = ("migrate", "local-disk", "other", "--yes", "--workers", "1", "--objects-per-second", "5")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -277,10 +278,10 @@ def terminal(instance: Path, *arguments: str, **environ: str) -> Iterator[Termin
 
 @pytest.fixture
 def many(files: Path) -> Path:
-    """So many small objects that one worker needs a while."""
+    """So many objects that they last two minutes at the rate of ``SLOWLY``, however fast the machine is."""
     folder = files / "many"
     folder.mkdir()
-    for number in range(2500):
+    for number in range(570):
         (folder / f"{number:05}").write_bytes(b"%d" % number)
     return files
 
@@ -317,8 +318,7 @@ def test_on_a_terminal_no_copies_nothing(console: Cli, files: Path, instance: Pa
 
 
 def test_ctrl_c_pauses_and_resume_goes_on(console: Cli, many: Path, instance: Path, tmp_path: Path) -> None:
-    arguments = ("migrate", "local-disk", "other", "--yes", "--workers", "1")
-    with terminal(instance, *arguments, NO_COLOR="1") as screen:
+    with terminal(instance, *SLOWLY, NO_COLOR="1") as screen:
         screen.until(r"running.*[1-9]\d* of \d")
         os.killpg(screen.process.pid, signal.SIGINT)
         assert screen.end() == 1, screen.seen
@@ -327,14 +327,14 @@ def test_ctrl_c_pauses_and_resume_goes_on(console: Cli, many: Path, instance: Pa
     shown = console("migrations", "show", "1", "--json").document
     assert shown["state"] == "paused"
     assert shown["counters"]["copied"] < shown["counters"]["found"] or not shown["counters"]["listing_final"]
+    assert console("migrations", "limit", "1", "--objects-per-second", "off").code == 0
     resumed = console("migrations", "resume", "1", "--json")
     assert resumed.code == 0, resumed.err
     assert contents(tmp_path / "other") == contents(many)
 
 
 def test_after_a_kill_the_words_name_resume(console: Cli, many: Path, instance: Path, tmp_path: Path) -> None:
-    arguments = ("migrate", "local-disk", "other", "--yes", "--workers", "1")
-    with terminal(instance, *arguments, NO_COLOR="1") as screen:
+    with terminal(instance, *SLOWLY, NO_COLOR="1") as screen:
         screen.until(r"running.*[1-9]\d* of \d")
         os.killpg(screen.process.pid, signal.SIGKILL)
         screen.process.wait()
@@ -342,6 +342,7 @@ def test_after_a_kill_the_words_name_resume(console: Cli, many: Path, instance: 
     again = console("migrate", "local-disk", "other", "--yes")
     assert again.code == 1
     assert "stowage migrations resume 1" in again.err
+    assert console("migrations", "limit", "1", "--objects-per-second", "off").code == 0
     assert console("migrations", "resume", "1").code == 0
     assert "resume" not in console("migrations", "show", "1").err
     assert contents(tmp_path / "other") == contents(many)

@@ -23,8 +23,10 @@ def states(scenario: Scenario) -> set[ObjectState]:
     ("control", "state"), [(Control.PAUSE, State.PAUSED), (Control.CANCEL, State.CANCELLED)]
 )
 def test_stopping_between_small_objects_loses_and_repeats_nothing(
-    scenario: Scenario, control: Control, state: State
+    scenario: Scenario, control: Control, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Nothing hangs here, but a busy machine may be slow.
+    monkeypatch.setattr("dashboard.migration.run.SHUTDOWN_SECONDS", 60.0)
     scenario.fill(some_objects(400))
 
     def stop_half_way(verb: str, key: str) -> None:
@@ -110,7 +112,7 @@ def test_a_call_that_hangs_does_not_hold_up_a_pause(scenario: Scenario, verb: st
         if called == verb and (verb == "list" or key.endswith("5.bin")):
             scenario.control = Control.PAUSE
             hanging.set()
-            let_go.wait(60)
+            let_go.wait(200)
 
     scenario.destination.hook = hang
     began = time.monotonic()
@@ -119,8 +121,8 @@ def test_a_call_that_hangs_does_not_hold_up_a_pause(scenario: Scenario, verb: st
     assert result.state is State.PAUSED
     assert result.stragglers >= 1
     assert states(scenario) <= {ObjectState.PENDING, ObjectState.VERIFIED}
-    # Not a measurement: the hanging call would last a minute.
-    assert time.monotonic() - began < 30 > SHUTDOWN_SECONDS
+    # Not a measurement: the hanging call would last more than three minutes.
+    assert time.monotonic() - began < 150 > SHUTDOWN_SECONDS
     let_go.set()
     scenario.destination.hook = lambda verb, key: None
     scenario.control = Control.RUN

@@ -26,6 +26,8 @@ from tests.services.console import ADMIN
 
 FEW = {f"folder {n % 3}/file {n}.bin": 200 + n for n in range(40)}
 MANY = {f"{n % 7}/{n}.bin": 300 for n in range(2500)}
+SLOWLY = Spec(workers=4, objects_per_second="40")
+"""``MANY`` last a minute, however fast the machine is: nothing ends before a test has interfered."""
 
 
 @pytest.fixture
@@ -49,6 +51,17 @@ def await_copied(services: Services, number: int, objects: int) -> Progress:
         what=f"{objects} objects copied",
     )
     return services.migrations.progress(number)
+
+
+def unlimited(services: Services, number: int) -> None:
+    """Let a migration go on as fast as it can."""
+    services.migration_limits.change(ADMIN, number, objects="off")
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which nothing hangs: a call that is slow on a busy machine is waited for."""
+    monkeypatch.setattr(engine, "SHUTDOWN_SECONDS", 60.0)
 
 
 def leftovers(root: Path, expected: int) -> list[Path]:
@@ -127,23 +140,25 @@ def test_a_command_beside_a_console_only_watches(services: Services, tmp_path: P
     assert_whole(services, number, len(FEW))
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("wish", ["pause", "cancel"])
 def test_pause_and_cancel_take_effect_before_the_end(services: Services, tmp_path: Path, wish: str) -> None:
     fill(tmp_path / "here", MANY)
     with running(services):
-        number = services.migrations.create(ADMIN, "here", "there", Spec(workers=4), approve=True)
-        await_copied(services, number, 100)
+        number = services.migrations.create(ADMIN, "here", "there", SLOWLY, approve=True)
+        await_copied(services, number, 40)
         getattr(services.migrations, wish)(ADMIN, number)
         state = State.PAUSED if wish == "pause" else State.CANCELLED
         progress = await_state(services, number, state)
         assert not progress.stopping
         done = progress.counters.copied
-        assert 100 <= done < len(MANY)
+        assert 40 <= done < len(MANY)
         assert not leftovers(tmp_path / "there", done)
         wait_until(
             lambda: all(job.state == "done" for job in migration_jobs(services)), seconds=60, what="job done"
         )
         if wish == "pause":
+            unlimited(services, number)
             services.migrations.resume(ADMIN, number)
             await_state(services, number, State.FINISHED)
     if wish == "pause":
@@ -151,16 +166,18 @@ def test_pause_and_cancel_take_effect_before_the_end(services: Services, tmp_pat
         assert {row.attempts for row in services.migrations.rows(number, limit=1000)} == {1}
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_stopped_runner_hands_the_migration_to_the_next(services: Services, tmp_path: Path) -> None:
     fill(tmp_path / "here", MANY)
     with running(services) as code:
-        number = services.migrations.create(ADMIN, "here", "there", Spec(workers=4), approve=True)
-        await_copied(services, number, 100)
+        number = services.migrations.create(ADMIN, "here", "there", SLOWLY, approve=True)
+        await_copied(services, number, 40)
     assert code == [0]
     progress = services.migrations.progress(number)
     assert (progress.state, progress.stopping) == (State.RUNNING, False)
     assert not leftovers(tmp_path / "there", progress.counters.copied)
     assert [job.state for job in migration_jobs(services)] == ["queued"]
+    unlimited(services, number)
     with composed(tmp_path / "instance") as next_console, running(next_console):
         await_state(next_console, number, State.FINISHED)
     assert_whole(services, number, len(MANY))
@@ -171,13 +188,17 @@ def test_of_two_runners_on_one_database_the_stale_one_is_fenced_out(
 ) -> None:
     fill(tmp_path / "here", MANY)
     with running(services):
-        number = services.migrations.create(ADMIN, "here", "there", Spec(workers=4), approve=True)
-        await_copied(services, number, 100)
+        number = services.migrations.create(ADMIN, "here", "there", SLOWLY, approve=True)
+        await_copied(services, number, 40)
         first = migration_jobs(services)[0].fence
         # As if the lock did not work, on some network file system: the second takes everything over.
         with composed(tmp_path / "instance") as other:
             monkeypatch.setattr(other.runner, "_new_lock", lambda: FolderLock(tmp_path))
             with running(other):
+                wait_until(
+                    lambda: migration_jobs(services)[0].fence > first, seconds=60, what="the job taken over"
+                )
+                unlimited(other, number)
                 await_state(other, number, State.FINISHED)
                 wait_until(
                     lambda: all(job.state == "done" for job in migration_jobs(services)),
@@ -292,11 +313,12 @@ def test_threads_stuck_in_the_network_do_not_delay_a_pause_and_the_process_is_re
 def test_taking_back_a_pause_before_it_took_effect_goes_on(services: Services, tmp_path: Path) -> None:
     fill(tmp_path / "here", MANY)
     with running(services):
-        number = services.migrations.create(ADMIN, "here", "there", Spec(workers=4), approve=True)
-        await_copied(services, number, 50)
+        number = services.migrations.create(ADMIN, "here", "there", SLOWLY, approve=True)
+        await_copied(services, number, 40)
         for _ in range(5):
             services.migrations.pause(ADMIN, number)
             services.migrations.resume(ADMIN, number)
+        unlimited(services, number)
         await_state(services, number, State.FINISHED)
     assert_whole(services, number, len(MANY))
 

@@ -85,7 +85,11 @@ def test_nobody_else_of_the_process_waits_for_a_migrations_limit(folders: Scenar
 
 @pytest.mark.parametrize("rates", [Rates(bytes=1), Rates(objects=1e-6)])
 @pytest.mark.parametrize("control", [Control.PAUSE, Control.CANCEL])
-def test_whoever_waits_stops_at_once(folders: Scenario, rates: Rates, control: Control) -> None:
+def test_whoever_waits_stops_at_once(
+    folders: Scenario, rates: Rates, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two processors may take a while to let 256 threads run.
+    monkeypatch.setattr("dashboard.migration.run.SHUTDOWN_SECONDS", 60.0)
     folders.fill({f"{n:03}": b"x" * 100_000 for n in range(300)} | {"large": b"y" * LARGE})
     folders.limits.change(rates)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -144,31 +146,38 @@ def test_a_copy_within_one_server_counts_as_an_object_but_not_by_its_bytes(
 
 
 def _copy_limited(tmp_path: Path, seaweedfs: SeaweedFS, rate: float, objects: int) -> tuple[float, float]:
-    """Copy objects of 512 KiB to S3; return the bytes and the seconds between the first and the last."""
+    """Copy objects of 512 KiB to S3; return the bytes, and the seconds in which they were taken."""
     size = 512 * 1024
     here = tmp_path / "here"
     here.mkdir()
     for number in range(objects):
         (here / f"{number:05}").write_bytes(number.to_bytes(4) * (size // 4))
-    limits, times = RateLimits(), list[float]()
-    limits.change(Rates(bytes=rate))
+    times = list[float]()
 
-    class Watched(LocalDriver):
-        """Says when its objects are read."""
+    class Watched(RateLimits):
+        """Notes when objects are begun, before they take anything, and when they have taken everything."""
 
-        def read(self, key: str, **options: object):  # type: ignore[no-untyped-def, override]
+        def begin_object(self, check: Callable[[], None]) -> None:
             times.append(time.monotonic())
-            return super().read(key, **options)  # type: ignore[arg-type]
+            super().begin_object(check)
 
+        @contextmanager
+        def applied(self, check: Callable[[], None]) -> Iterator[None]:
+            with super().applied(check):
+                yield
+            times.append(time.monotonic())
+
+    limits = Watched()
+    limits.change(Rates(bytes=rate))
     there, ledgers = s3_on(seaweedfs, seaweedfs.new_bucket(), ""), SqlLedgers(tmp_path)
     job = MigrationJob(1, Spec(), lambda: True, limits=limits)
     result = run(
-        job, Watched(str(here)), there, ledgers.open(), lambda: Control.RUN, on_state=lambda *state: None
+        job, LocalDriver(str(here)), there, ledgers.open(), lambda: Control.RUN, on_state=lambda *state: None
     )
     there.close()
     assert result.outcome is Outcome.CLEAN, ledgers.failures()
     ledgers.close()
-    return (len(times) - 1) * size, times[-1] - times[0]
+    return objects * size, max(times) - min(times)
 
 
 def test_a_real_server_gets_no_more_than_the_limit(tmp_path: Path, seaweedfs: SeaweedFS) -> None:

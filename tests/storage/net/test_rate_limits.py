@@ -18,6 +18,7 @@ from dashboard.storage.net.rate_limits import (
     TokenBucket,
     transferring,
 )
+from tests.servers.processes import wait_until
 
 CHUNK = 256 * 1024
 DEADLINE = 60.0
@@ -230,12 +231,17 @@ def test_256_threads_wait_and_a_cancel_ends_all() -> None:
 
 
 def test_threads_are_served_in_the_order_in_which_they_came() -> None:
-    bucket = TokenBucket()
-    bucket.change(1e-6)
+    now = [1000.0]
+    bucket = TokenBucket(clock=lambda: now[0])
+    bucket.change(10.5)
     crowd = Crowd(bucket, 32)
-    bucket.change(20_000.0)
+    for number in range(32):
+        # Enough for one more, and everybody looks; who is served notes it only a moment later.
+        now[0] += 1.0
+        bucket.change(10.0 + number % 2)
+        wait_until(lambda number=number: len(crowd.served) > number, seconds=60, what="one more served")
+        assert crowd.served == list(range(number + 1))
     crowd.join()
-    assert crowd.served == list(range(32))
 
 
 def test_no_limit_any_more_lets_all_go_at_once() -> None:

@@ -69,11 +69,11 @@ class Crew:
 
     def wait_for_others(self, puts: int = 1) -> None:
         """Called in a worker of the run: goes on when others have written so many objects. Those workers that
-        have to end before others may begin do not wait for them."""
-        deadline = time.monotonic() + 60
+        have to end before others may begin are only slow until they have begun."""
+        deadline = time.monotonic() + 120
         stays = self._staying.acquire(blocking=False)
-        while len(self.other.keys_of("put")) < puts and time.monotonic() < deadline:
-            if not stays and any(thread.reported.is_set() for thread in self.threads):
+        while (done := len(self.other.keys_of("put"))) < puts and time.monotonic() < deadline:
+            if not (stays or done) and any(thread.reported.is_set() for thread in self.threads):
                 time.sleep(0.3)
                 return
             time.sleep(0.01)
@@ -120,7 +120,7 @@ def test_the_work_is_shared_and_every_object_copied_once(crew: Crew) -> None:
 @pytest.mark.parametrize("control", [Control.PAUSE, Control.CANCEL])
 def test_stopping_stops_all_carriers_and_repeats_nothing(crew: Crew, control: Control) -> None:
     crew.scenario.fill(some_objects(300))
-    hold_until_others_work(crew)
+    hold_until_others_work(crew, puts=20)
 
     def stop_soon(verb: str, key: str) -> None:
         if verb == "put" and len(crew.other.keys_of("put")) >= 20:
@@ -160,7 +160,7 @@ def test_a_carrier_that_is_suspended_is_killed_before_others_get_its_rows(
     monkeypatch.setattr(embedded, "WATCH_SECONDS", 0.05)
     crew.lease = 0.3
     crew.scenario.fill(some_objects(400))
-    hold_until_others_work(crew)
+    hold_until_others_work(crew, puts=5)
 
     def suspended() -> bool:
         if len(crew.other.keys_of("put")) >= 5 and len(crew.threads) == 1:
@@ -229,7 +229,12 @@ def test_carriers_together_never_copy_more_at_once_than_they_may(crew: Crew) -> 
         if verb == "put":
             time.sleep(0.01)
 
-    crew.scenario.destination.hook = crew.other.hook = count
+    def count_own(verb: str, key: str) -> None:
+        count(verb, key)
+        if verb == "put" and len(crew.scenario.destination.keys_of("put")) > 20:
+            crew.wait_for_others()
+
+    crew.scenario.destination.hook, crew.other.hook = count_own, count
     crew.scenario.assert_clean(crew.scenario.run(SPEC))
     assert crew.other.keys_of("put")
     assert 0 < most[0] <= SPEC.workers
@@ -263,18 +268,21 @@ def test_no_further_carrier_is_started_to_wait_for_a_limit(
 
 def test_in_an_outage_one_carrier_looks_whether_it_is_over(crew: Crew) -> None:
     crew.scenario.fill(some_objects(400))
-    down, seen = threading.Event(), list[str]()
+    down, seen, lock = threading.Event(), list[str](), threading.Lock()
     working, over = threading.Event(), threading.Event()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
 
     def server(who: str, verb: str, key: str) -> None:
         if verb != "put" or over.is_set():
             return
         if down.is_set():
-            seen.append(who)
-            # Each needs some failures to notice the outage, and those it had begun; then only one goes on.
-            if (len(seen) > 150 and len(set(seen[-100:])) == 1) or time.monotonic() > deadline:
-                over.set()
+            with lock:
+                if over.is_set():
+                    return
+                seen.append(who)
+                # Each needs some failures to notice the outage, and those it had begun; then one goes on.
+                if (len(seen) > 150 and len(set(seen[-100:])) == 1) or time.monotonic() > deadline:
+                    over.set()
             FailingCalls(Kind.UNREACHABLE, "put", lambda key: True)(verb, key)
         if who == "other":
             working.set()
@@ -335,7 +343,7 @@ def test_a_carrier_that_cannot_begin_is_not_started_for_ever(crew: Crew) -> None
 
     def take_time(verb: str, key: str) -> None:
         # Another is only started while there is something left to carry.
-        last.wait(0.2)
+        last.wait(1.0)
 
     crew.scenario.destination.hook = take_time
     crew.scenario.assert_clean(crew.scenario.run(SPEC))

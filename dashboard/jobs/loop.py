@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 POLL = 0.5
 GRACE = 5.0
 SCHEDULE_EVERY = 5.0
-URGENT_SECONDS = 5.0
+URGENT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

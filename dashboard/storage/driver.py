@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from dashboard.storage.errors import NotFound
-from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, Written
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, PowerBase, Visibility, Written
 
 if TYPE_CHECKING:
     import ssl
@@ -141,7 +141,7 @@ def stat_or_none(driver: Driver, key: str) -> ObjectInfo | None:
 
 
 @runtime_checkable
-class ProvesByParts(Protocol):
+class ProvesByParts(PowerBase, Protocol):
     """A :class:`Writing` whose receipt can be proven without the MD5 of the complete content."""
 
     def without_md5(self) -> None:
@@ -151,7 +151,7 @@ class ProvesByParts(Protocol):
 
 
 @runtime_checkable
-class TellsParts(Protocol):
+class TellsParts(PowerBase, Protocol):
     """A :class:`Reading` of an object that may have been uploaded in parts, whose MD5s then make up its
     ETag."""
 
@@ -162,7 +162,7 @@ class TellsParts(Protocol):
 
 
 @runtime_checkable
-class CopiesWithin(Protocol):
+class CopiesWithin(PowerBase, Protocol):
     """Can copy between two keys of containers that share credentials, without moving the bytes through
     here."""
 
@@ -176,7 +176,7 @@ class CopiesWithin(Protocol):
 
 
 @runtime_checkable
-class ReadsRanges(Protocol):
+class ReadsRanges(PowerBase, Protocol):
     """Can read a part of an object without everything before it."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
@@ -191,7 +191,7 @@ class ReadsRanges(Protocol):
 
 
 @runtime_checkable
-class ReadsInParallel(Protocol):
+class ReadsInParallel(PowerBase, Protocol):
     """Can read several ranges of one object at the same time without extra work. Has ``ReadsRanges`` too."""
 
     def parallel_reads(self) -> int:
@@ -200,7 +200,7 @@ class ReadsInParallel(Protocol):
 
 
 @runtime_checkable
-class ListsReadable(Protocol):
+class ListsReadable(PowerBase, Protocol):
     """Keeps objects in folders, some of which it may not be allowed to read."""
 
     def list_readable(
@@ -223,7 +223,7 @@ class ListsReadable(Protocol):
 
 
 @runtime_checkable
-class CreatesBuckets(Protocol):
+class CreatesBuckets(PowerBase, Protocol):
     """Can create the container itself: bucket, container, root folder."""
 
     def bucket_exists(self) -> bool:
@@ -236,7 +236,7 @@ class CreatesBuckets(Protocol):
 
 
 @runtime_checkable
-class Connects(Protocol):
+class Connects(PowerBase, Protocol):
     """Has a network address that the probe can resolve and connect to before it signs in."""
 
     def address(self) -> tuple[str, int, bool]:
@@ -249,7 +249,7 @@ class Connects(Protocol):
 
 
 @runtime_checkable
-class ServesFolders(Protocol):
+class ServesFolders(PowerBase, Protocol):
     """A file server: its container is a folder, and it may encrypt with a protocol of its own."""
 
     def encryption(self) -> str:
@@ -259,7 +259,7 @@ class ServesFolders(Protocol):
 
 
 @runtime_checkable
-class LooksBeforeCreating(Protocol):
+class LooksBeforeCreating(PowerBase, Protocol):
     """May be unable to write only where nothing exists, because its server has no such call."""
 
     def supports_create_only(self) -> bool:
@@ -269,7 +269,7 @@ class LooksBeforeCreating(Protocol):
 
 
 @runtime_checkable
-class LimitsConnections(Protocol):
+class LimitsConnections(PowerBase, Protocol):
     """Opens a limited number of connections; callers that need more wait."""
 
     def max_connections(self) -> int:
@@ -278,7 +278,7 @@ class LimitsConnections(Protocol):
 
 
 @runtime_checkable
-class OpensWithKey(Protocol):
+class OpensWithKey(PowerBase, Protocol):
     """Its server returns an object that was stored with a customer's key only to a client that sends that
     key."""
 
@@ -289,7 +289,7 @@ class OpensWithKey(Protocol):
 
 
 @runtime_checkable
-class IdentifiesCaller(Protocol):
+class IdentifiesCaller(PowerBase, Protocol):
     """May be able to say whose credentials it uses."""
 
     def can_identify_caller(self) -> bool:
@@ -303,7 +303,7 @@ class IdentifiesCaller(Protocol):
 
 
 @runtime_checkable
-class SecuresConnections(Protocol):
+class SecuresConnections(PowerBase, Protocol):
     """Decides which certificates it trusts; the probe's TLS handshake uses the same settings."""
 
     def tls_context(self) -> ssl.SSLContext:
@@ -312,7 +312,7 @@ class SecuresConnections(Protocol):
 
 
 @runtime_checkable
-class RefusesWrites(Protocol):
+class RefusesWrites(PowerBase, Protocol):
     """A container that is read-only by choice: every write, delete and sweep raises ``DENIED``."""
 
     def read_only_reason(self) -> str:
@@ -321,7 +321,7 @@ class RefusesWrites(Protocol):
 
 
 @runtime_checkable
-class Purges(Protocol):
+class Purges(PowerBase, Protocol):
     """Is behind a content delivery network that can be notified of changes."""
 
     def purge(self, keys: Iterable[str]) -> None:
@@ -331,7 +331,7 @@ class Purges(Protocol):
 
 
 @runtime_checkable
-class Links(Protocol):
+class Links(PowerBase, Protocol):
     """Has URLs for objects that a browser opens without our credentials."""
 
     def url(self, key: str) -> str:
@@ -344,7 +344,7 @@ class Links(Protocol):
 
 
 @runtime_checkable
-class KeepsMetadata(Protocol):
+class KeepsMetadata(PowerBase, Protocol):
     """Returns ``Attributes.metadata`` exactly as it was stored."""
 
     def keeps_metadata(self) -> bool:
@@ -353,7 +353,7 @@ class KeepsMetadata(Protocol):
 
 
 @runtime_checkable
-class DeletesUnchanged(Protocol):
+class DeletesUnchanged(PowerBase, Protocol):
     """Has versions that differ after every change of content, even one that keeps size and time, so that it
     can delete an object only if it is still the one that was read. A driver without such versions has no such
     power."""
@@ -366,7 +366,7 @@ class DeletesUnchanged(Protocol):
 
 
 @runtime_checkable
-class KeepsFolders(Protocol):
+class KeepsFolders(PowerBase, Protocol):
     """Has folders that can exist without an object in them."""
 
     def make_folder(self, folder: str) -> None:
@@ -387,7 +387,7 @@ class KeepsFolders(Protocol):
 
 
 @runtime_checkable
-class SetsVisibility(Protocol):
+class SetsVisibility(PowerBase, Protocol):
     """Can make a single object public or private."""
 
     def visibility(self, key: str) -> Visibility:

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from dashboard.storage.driver import Driver, Reading, Writing
 from dashboard.storage.errors import StorageError
-from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, PowerBase, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Version:
 
 
 @runtime_checkable
-class TakesChecksum(Protocol):
+class TakesChecksum(PowerBase, Protocol):
     """A :class:`Writing` that need not hash what its caller hashes."""
 
     def take_checksum(self, checksum: Callable[[], str]) -> None:
@@ -66,7 +66,7 @@ class TakesChecksum(Protocol):
 
 
 @runtime_checkable
-class HashesParts(Protocol):
+class HashesParts(PowerBase, Protocol):
     """A :class:`Writing` that sends parts of equal size with their MD5s."""
 
     @property
@@ -81,7 +81,7 @@ class HashesParts(Protocol):
 
 
 @runtime_checkable
-class PassesBytes(Protocol):
+class PassesBytes(PowerBase, Protocol):
     """A :class:`Writing` around another one, which gets the same bytes."""
 
     @property
@@ -91,7 +91,7 @@ class PassesBytes(Protocol):
 
 
 @runtime_checkable
-class SignsUploads(Protocol):
+class SignsUploads(PowerBase, Protocol):
     """Can let anyone without credentials write one object, directly from a browser."""
 
     def upload_url(
@@ -104,7 +104,7 @@ class SignsUploads(Protocol):
 
 
 @runtime_checkable
-class SignsParts(Protocol):
+class SignsParts(PowerBase, Protocol):
     """Can let anyone without credentials send the parts of one object, directly from a browser. Nothing is
     visible before :meth:`finish_parts`."""
 
@@ -141,7 +141,7 @@ class SignsParts(Protocol):
 
 
 @runtime_checkable
-class DeletesMany(Protocol):
+class DeletesMany(PowerBase, Protocol):
     """Can delete many objects with few requests."""
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
@@ -152,7 +152,7 @@ class DeletesMany(Protocol):
 
 
 @runtime_checkable
-class CopiesListed(Protocol):
+class CopiesListed(PowerBase, Protocol):
     """Has ``CopiesWithin``, and can copy an object as it was listed, mostly in one request: nothing is asked
     about it before or afterwards."""
 
@@ -168,7 +168,7 @@ class CopiesListed(Protocol):
 
 
 @runtime_checkable
-class ResumesWrites(Protocol):
+class ResumesWrites(PowerBase, Protocol):
     """Has ``KeepsUnfinished``: the parts of a write stay when its process is killed."""
 
     def resume_write(
@@ -191,7 +191,7 @@ class ResumesWrites(Protocol):
 
 
 @runtime_checkable
-class KeepsVersions(Protocol):
+class KeepsVersions(PowerBase, Protocol):
     """May keep what was overwritten or deleted."""
 
     def keeps_versions(self) -> bool:
@@ -213,7 +213,7 @@ class KeepsVersions(Protocol):
 
 
 @runtime_checkable
-class HoldsTags(Protocol):
+class HoldsTags(PowerBase, Protocol):
     """Stores names and values with an object, which lifecycle rules and bills can use."""
 
     def tags(self, key: str) -> Mapping[str, str]:
@@ -227,7 +227,7 @@ class HoldsTags(Protocol):
 
 
 @runtime_checkable
-class HasTiers(Protocol):
+class HasTiers(PowerBase, Protocol):
     """Stores objects more or less readily available, at different prices."""
 
     def tier(self, key: str) -> str:
@@ -243,7 +243,7 @@ class HasTiers(Protocol):
 
 
 @runtime_checkable
-class HasFile(Protocol):
+class HasFile(PowerBase, Protocol):
     """A :class:`Reading` of an open file of this machine whose bytes are the object's, so that a web server
     can send them itself."""
 
@@ -263,7 +263,7 @@ class HasFile(Protocol):
 
 
 @runtime_checkable
-class HasTrash(Protocol):
+class HasTrash(PowerBase, Protocol):
     """Can delete an object so that it can be restored, without copying it. What is in the trash is in no
     listing and takes up space until it is removed from there."""
 
@@ -284,7 +284,7 @@ class HasTrash(Protocol):
 
 
 @runtime_checkable
-class SetsAttributes(Protocol):
+class SetsAttributes(PowerBase, Protocol):
     """Can change the headers and the metadata of an object without writing its content again."""
 
     def set_attributes(self, key: str, attributes: Attributes, *, if_version: str | None = None) -> None:
@@ -295,7 +295,7 @@ class SetsAttributes(Protocol):
 
 
 @runtime_checkable
-class MovesWithin(Protocol):
+class MovesWithin(PowerBase, Protocol):
     """Can give an object another key without copying it."""
 
     def move_within(self, key: str, to: str, *, if_version: str | None = None, replace: bool = False) -> None:

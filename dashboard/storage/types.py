@@ -6,9 +6,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+_KNOWN_POWERS: WeakKeyDictionary[type, dict[type, bool]] = WeakKeyDictionary()
+
+
+class _DecidedByClass(type(Protocol)):  # type: ignore[misc]
+    """Remembers which classes have a power: Python looks at every method again for each check, and the checks
+    of a small object took longer than signing its request."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        kind = type(instance)
+        known = _KNOWN_POWERS.get(kind)
+        if known is None:
+            known = _KNOWN_POWERS.setdefault(kind, {})
+        found = known.get(cls)
+        if found is None:
+            found = bool(super().__instancecheck__(instance))
+            # What passes attributes on may differ from instance to instance.
+            if not hasattr(kind, "__getattr__"):
+                known[cls] = found
+        return found
+
+
+class PowerBase(Protocol, metaclass=_DecidedByClass):
+    """The base of every optional power of drivers, and of what they open. Whether an object has one is a
+    matter of its class."""
 
 
 class Secret:

@@ -22,6 +22,7 @@ from dashboard.storage.driver import (
     Driver,
     Links,
     ProvesByParts,
+    Purges,
     Reading,
     TellsParts,
     Writing,
@@ -178,3 +179,28 @@ def test_the_stand_in_has_every_power() -> None:
 def test_what_a_wrapper_calls_its_own_hides_no_forwarded_power(kind: type[Wrapper]) -> None:
     forwarded = {name for power in kind.forwards for name in vars(power) if not name.startswith("_")}
     assert not forwarded & set(dir(kind))
+
+
+class _PassesOn:
+    """Has what the one behind it has."""
+
+    def __init__(self, behind: object) -> None:
+        self._behind = behind
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._behind, name)
+
+
+def test_a_power_is_a_matter_of_the_class_unless_it_passes_attributes_on() -> None:
+    class Purging:
+        def purge(self, keys: list[str]) -> None:
+            """Do nothing."""
+
+    class Plain:
+        """Has no power."""
+
+    for _ in range(2):
+        assert isinstance(Purging(), Purges)
+        assert not isinstance(Plain(), Purges)
+        assert isinstance(_PassesOn(Purging()), Purges)
+        assert not isinstance(_PassesOn(Plain()), Purges)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from dashboard.storage.types import Entry
+from dashboard.storage.types import Entry, PowerBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Finding:
 
 
 @runtime_checkable
-class ChecksSettings(Protocol):
+class ChecksSettings(PowerBase, Protocol):
     """Can read how its bucket is set up, and may be able to change it."""
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
@@ -53,7 +53,7 @@ class UnfinishedUpload:
 
 
 @runtime_checkable
-class KeepsUnfinished(Protocol):
+class KeepsUnfinished(PowerBase, Protocol):
     """Keeps the parts of an upload, hidden and billed, until the upload is completed or aborted."""
 
     def unfinished(self, prefix: str = "") -> Iterator[UnfinishedUpload]:
@@ -82,7 +82,7 @@ class FolderListing:
 
 
 @runtime_checkable
-class ListsFolders(Protocol):
+class ListsFolders(PowerBase, Protocol):
     """Can list one folder without listing what is below its subfolders."""
 
     def list_folder(self, prefix: str, *, cursor: str = "", limit: int) -> FolderListing:

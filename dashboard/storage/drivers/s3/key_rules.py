@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from email.errors import HeaderParseError
@@ -23,6 +24,9 @@ HEADERS = {
 }
 
 
+_CHANGED = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff]")
+
+
 def is_path_safe(key: str) -> bool:
     """Whether all servers and browsers keep this key as it is. Some change or refuse other keys."""
     return (
@@ -31,8 +35,8 @@ def is_path_safe(key: str) -> bool:
         and key[0] != "/"
         and key[-1] != "/"
         and "//" not in key
-        and not any(segment in (".", "..") for segment in key.split("/"))
-        and not any(ord(c) < 32 or ord(c) == 127 or c in "\ufffe\uffff" for c in key)
+        and {".", ".."}.isdisjoint(key.split("/"))
+        and not _CHANGED.search(key)
     )
 
 

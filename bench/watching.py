@@ -15,8 +15,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from http.client import HTTPConnection
+from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,6 +33,7 @@ from dashboard.services.permissions import Actor, Role
 from dashboard.services.services import Services
 from dashboard.settings import Settings
 from dashboard.storage.types import Secret
+from dashboard.web.admin.fragments import PAGE_HEADER
 from tests.servers.console import ConsoleProcess
 from tests.servers.processes import wait_until
 from tests.servers.seaweedfs import SeaweedFS
@@ -43,11 +45,14 @@ SEED = 11
 
 @dataclass(frozen=True)
 class Run:
-    """One migration, in seconds. ``web`` and ``runner``: CPU of these processes."""
+    """One migration, in seconds. ``web``, ``runner`` and ``browsers``: CPU of these processes.
+    ``requests``: those of the open pages."""
 
     wall: float
     web: float
     runner: float
+    browsers: float
+    requests: float
 
 
 class OpenPage:
@@ -57,6 +62,7 @@ class OpenPage:
         parts = urlsplit(address)
         self._connection = HTTPConnection(str(parts.hostname), parts.port, timeout=60)
         self._cookie, self._tag, self._part, self._skip = cookie, "", "", 0
+        self._page = f"page-{id(self)}"
         self._unchanged = 0
         self.seconds = self._follow(self._get(path, {})[1])
 
@@ -65,7 +71,9 @@ class OpenPage:
         if self._skip:
             self._skip -= 1
             return
-        headers = {"HX-Request": "true", **({"If-None-Match": self._tag} if self._tag else {})}
+        headers = {"HX-Request": "true", PAGE_HEADER: self._page}
+        if self._tag:
+            headers["If-None-Match"] = self._tag
         asked = self._part
         status, text, tag = self._get(asked, headers)
         if status == 304:
@@ -95,8 +103,11 @@ class OpenPage:
         return answer.status, body, answer.headers.get("ETag", "")
 
 
-def watch(address: str, cookie: str, path: str, count: int, begin: Event, ending: Event) -> None:
-    """Keep ``count`` pages open until ``ending``, in a process of its own; ``begin``: they are open."""
+def watch(
+    address: str, cookie: str, path: str, count: int, begin: Event, ending: Event, asked: Synchronized[int]
+) -> None:
+    """Keep ``count`` pages open until ``ending``, in a process of its own; ``begin``: they are open.
+    Counts the requests in ``asked``."""
     chance = random.Random(SEED)  # when pages were opened
     pages = [OpenPage(address, cookie, path) for _ in range(count)]
     due = [(time.monotonic() + chance.random() * 2, number) for number in range(count)]
@@ -107,6 +118,7 @@ def watch(address: str, cookie: str, path: str, count: int, begin: Event, ending
         if ending.wait(max(0.0, at - time.monotonic())):
             break
         pages[number].poll()
+        asked.value += 1
         if pages[number].seconds:
             heapq.heappush(due, (at + pages[number].seconds, number))
     for page in pages:
@@ -189,25 +201,26 @@ def _migrate(services: Services, console: ConsoleProcess, client: Client, to: st
     """Copy everything once, watched by so many pages from before its start."""
     number = services.migrations.create(ACTOR, "source", to, Spec())
     wait_until(lambda: services.migrations.progress(number).counters.listing_final, seconds=120, what="plan")
-    begin, ending = multiprocessing.Event(), multiprocessing.Event()
+    begin, ending, asked = multiprocessing.Event(), multiprocessing.Event(), multiprocessing.Value("i", 0)
     path = f"/migrations/{number}"
     watching = multiprocessing.Process(
-        target=watch, args=(console.address, client.cookie, path, pages, begin, ending)
+        target=watch, args=(console.address, client.cookie, path, pages, begin, ending, asked)
     )
     watching.start()
     begin.wait()
     runner = psutil.Process(console.await_runner())
     (web,) = (each for each in psutil.Process(console.pid).children() if each.pid != runner.pid)
-    before = _cpu(web), _cpu(runner)
+    processes = web, runner, psutil.Process(watching.pid)
+    before, asked.value = [_cpu(each) for each in processes], 0
     services.migrations.approve(ACTOR, number)
     wait_until(lambda: services.migrations.progress(number).state.final, seconds=600, what="the end")
-    spent = _cpu(web) - before[0], _cpu(runner) - before[1]
+    spent = [_cpu(each) - at for each, at in zip(processes, before, strict=True)]
     ending.set()
     watching.join()
     progress = services.migrations.progress(number)
     if progress.outcome is not Outcome.CLEAN or watching.exitcode:
         raise RuntimeError(f"{to}: {progress.outcome}, pages ended with {watching.exitcode}")
-    return Run(progress.elapsed, *spent)
+    return Run(progress.elapsed, *spent, asked.value)
 
 
 def _cpu(process: psutil.Process) -> float:
@@ -219,18 +232,17 @@ def _report(options: argparse.Namespace, runs: dict[int, list[Run]]) -> str:
     lines = [
         f"{options.files:,} files of {options.kib} KiB to {options.to}, medians of {options.rounds}:",
         "",
-        "| open pages | wall s | CPU of the runner s | CPU of the web server s |",
-        "|---|---|---|---|",
+        "| open pages | wall s | CPU of the runner s | of the web server s | of the browsers s | requests |",
+        "|---|---|---|---|---|---|",
     ]
     medians = {}
     for count, found in sorted(runs.items()):
-        wall, web, runner = (
-            (statistics.median(getattr(run, name) for run in found) for name in ("wall", "web", "runner"))
-            if found
-            else (0.0, 0.0, 0.0)
+        wall, web, runner, browsers, requests = (
+            statistics.median(getattr(run, each.name) for run in found) if found else 0.0
+            for each in fields(Run)
         )
         medians[count] = wall
-        lines.append(f"| {count} | {wall:.2f} | {runner:.2f} | {web:.2f} |")
+        lines.append(f"| {count} | {wall:.2f} | {runner:.2f} | {web:.2f} | {browsers:.2f} | {requests:.0f} |")
     if medians[0] and medians[options.pages]:
         lines.append(
             f"\n{options.pages} pages cost {100 * (medians[options.pages] / medians[0] - 1):+.1f} %."

@@ -217,7 +217,7 @@
   /* Live parts are asked for again and again: not while nobody sees the page, less often while nothing
      changes, and what has not changed is neither sent nor touched. */
   var PATIENCE = 5, MOST_SKIPPED = 3;
-  var polled = {};
+  var polled = {}, page = Math.random().toString(36).slice(2);
   function isPolled(request) {
     return request.verb === "get" && request.elt.id && (request.elt.getAttribute("hx-trigger") || "").indexOf("every ") === 0;
   }
@@ -226,6 +226,7 @@
     var woken = cause && cause.type === "wake";
     var skipped = known && !woken && known.skip > 0;
     if (skipped) known.skip -= 1;
+    event.detail.headers["X-Stowage-Page"] = page;
     if (skipped || document.hidden) event.preventDefault();
     else if (known && known.tag && known.path === event.detail.path) event.detail.headers["If-None-Match"] = known.tag;
   }

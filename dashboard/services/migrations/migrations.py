@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from dashboard.jobs.types import JobKind
@@ -263,6 +263,15 @@ class Migrations:
             build_progress(row, totals.get(row.id, Counters()), self._live(row), waiting)
             for row, waiting in rows
         )
+
+    def running(self) -> int:
+        """Return how many a runner is working on, or should be."""
+        return self._database.kept(("migrations running",), self._running, of="main")
+
+    def _running(self) -> int:
+        active = [each for each in State if each.active]
+        with self._database.read() as session:
+            return session.scalar(select(func.count()).where(Migration.state.in_(active))) or 0
 
     def find(self, text: str, *, limit: int = 20) -> tuple[MigrationName, ...]:
         """Return the newest migrations with this number, or with this text in a backend's name."""

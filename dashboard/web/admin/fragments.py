@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app, g, request, request_started
 
 from dashboard.web.admin.kept_parts import viewer, with_token, without_token
 from dashboard.web.context import from_htmx
@@ -23,11 +23,16 @@ SHARED_SECONDS = 1.0
 MAX_SHARED = 200
 TOKEN_SECONDS = 3600.0
 """After which a fragment with forms is sent again although nothing has changed: the token in it ages."""
-MAX_PER_SECOND = 20.0
-"""Requests for parts of pages, above which pages are told to ask less often."""
-MAX_SECONDS = 5
-PACE_SECONDS = 2.0
-"""After which the pace is reconsidered."""
+PAGE_HEADER = "X-Stowage-Page"
+"""A random text that the script of each open page sends with its requests."""
+MAX_SHARE = 0.03
+"""Of the time of one processor, which open pages may take together."""
+MAX_SECONDS = 10
+OPEN_SECONDS = 15.0
+"""For which a page counts as open after it has asked: longer than pages wait at most."""
+MAX_PAGES = 1000
+USUAL_COST = 0.003
+"""CPU seconds of a request for a live part, until some were measured."""
 _EXTENSION = "stowage.fragments"
 _PACE = "stowage.fragments.pace"
 
@@ -75,31 +80,42 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._since, self._requests, self._factor = clock(), 0, 1.0
+        self._pages: OrderedDict[str, float] = OrderedDict()
+        self._cost = USUAL_COST
+        self._opened = 0
 
-    def count(self) -> None:
-        """A page has asked."""
+    def open(self) -> None:
+        """A page is opened, and will ask."""
         with self._lock:
-            self._requests += 1
-            passed = self._clock() - self._since
-            if passed < PACE_SECONDS:
-                return
-            much = self._requests / passed / MAX_PER_SECOND
-            if much > 1.0:
-                self._factor = min(float(MAX_SECONDS), self._factor * much)
-            elif much < 0.5:
-                self._factor = max(1.0, self._factor / 2)
-            self._since, self._requests = self._clock(), 0
+            self._opened += 1
+            self._see(f"opened {self._opened}")
+
+    def count(self, page: str, cost: float) -> None:
+        """A page has asked, which took ``cost`` seconds of CPU time. ``page``: what tells it from others."""
+        with self._lock:
+            self._see(page[:64])
+            self._cost += (cost - self._cost) / 50
+
+    def _see(self, page: str) -> None:
+        now = self._clock()
+        self._pages[page] = now
+        self._pages.move_to_end(page)
+        oldest = next(iter(self._pages))
+        while len(self._pages) > MAX_PAGES or now - self._pages[oldest] > OPEN_SECONDS:
+            del self._pages[oldest]
+            oldest = next(iter(self._pages))
 
     def seconds(self, usual: int) -> int:
         """Return after how many seconds a page asks again that usually asks after ``usual``; 0 stays 0."""
         with self._lock:
-            return max(usual, min(MAX_SECONDS, round(usual * self._factor)))
+            needed = round(len(self._pages) * self._cost / MAX_SHARE)
+        return max(usual, min(MAX_SECONDS, needed)) if usual else 0
 
 
 def install(app: Flask) -> None:
     """Give fragments an ETag, and send none that the page already shows. After this, others may compress."""
     app.extensions[_EXTENSION], app.extensions[_PACE] = SharedFragments(), Pace()
+    request_started.connect(_begin, app)
     app.after_request(_send_if_changed)
 
 
@@ -112,16 +128,21 @@ def shared(name: str, *parts: Hashable, shows: object, build: Callable[[], str])
 
 
 def paced(seconds: int) -> int:
-    """Return the polling interval for a page that usually asks every ``seconds``; see ``Pace``."""
+    """Return the polling interval for this page, which usually asks every ``seconds``; see ``Pace``."""
     pace: Pace = current_app.extensions[_PACE]
+    if seconds and not from_htmx():
+        pace.open()
     return pace.seconds(seconds)
+
+
+def _begin(_app: Flask) -> None:
+    g.fragment_began = time.thread_time()
 
 
 def _send_if_changed(response: Response) -> Response:
     is_fragment = request.method == "GET" and from_htmx() and response.status_code == 200
     if not is_fragment or response.mimetype != "text/html" or response.is_streamed:
         return response
-    current_app.extensions[_PACE].count()
     content = response.get_data()
     if "csrf_token" in g:
         # It is another one in every response.
@@ -133,4 +154,6 @@ def _send_if_changed(response: Response) -> Response:
         response.set_data(b"")
         for name in ("Content-Type", "Content-Length"):
             response.headers.pop(name, None)
+    page = request.headers.get(PAGE_HEADER) or str(request.remote_addr)
+    current_app.extensions[_PACE].count(page, time.thread_time() - g.fragment_began)
     return response

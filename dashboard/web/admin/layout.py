@@ -9,8 +9,6 @@ from flask import Flask, g
 
 from dashboard.services.keys import KeyState
 from dashboard.web.admin.backend_forms.probes import summarize
-from dashboard.web.admin.progress_view import is_active
-from dashboard.web.admin.recent import recent_migrations
 from dashboard.web.context import services
 
 
@@ -67,7 +65,7 @@ def _backend_icon(name: str) -> str:
 
 
 def _running_migrations() -> int:
-    return sum(is_active(p) for p in recent_migrations())
+    return services().migrations.running()
 
 
 def _sealed_state() -> KeyState | None:

@@ -204,22 +204,47 @@ class TestShared:
             assert shared.get("key", 1, lambda: "html") == "html"
 
 
-def test_many_open_pages_ask_less_often_and_few_as_usual() -> None:
-    now = [0.0]
-    pace = fragments.Pace(clock=lambda: now[0])
+class TestPace:
+    def test_many_open_pages_ask_less_often_and_few_as_usual(self) -> None:
+        now = [0.0]
+        pace = fragments.Pace(clock=lambda: now[0])
 
-    def open_pages(pages: int, seconds: float) -> None:
-        until = now[0] + seconds
-        while now[0] < until:
-            for _ in range(pages):
-                pace.count()
-                now[0] += pace.seconds(2) / pages
+        def ask(pages: int, cost: float = 0.003) -> tuple[int, int, int]:
+            for number in range(pages):
+                pace.count(f"page-{number}", cost)
+            return pace.seconds(1), pace.seconds(2), pace.seconds(0)
 
-    open_pages(10, 60)
-    assert (pace.seconds(1), pace.seconds(2), pace.seconds(0)) == (1, 2, 0)
-    open_pages(100, 60)
-    assert pace.seconds(2) == fragments.MAX_SECONDS
-    open_pages(10_000, 10)
-    assert pace.seconds(2) == fragments.MAX_SECONDS
-    open_pages(3, 60)
-    assert (pace.seconds(1), pace.seconds(2)) == (1, 2)
+        assert ask(0) == (1, 2, 0)
+        assert ask(10) == (1, 2, 0)
+        assert ask(10) == (1, 2, 0)
+        assert ask(50) == (5, 5, 0)
+        assert ask(100) == (fragments.MAX_SECONDS, fragments.MAX_SECONDS, 0)
+        now[0] += fragments.OPEN_SECONDS + 1
+        assert ask(1) == (1, 2, 0)
+
+    def test_pages_are_told_when_they_are_opened(self) -> None:
+        pace = fragments.Pace()
+        for _ in range(100):
+            pace.open()
+        assert pace.seconds(1) == fragments.MAX_SECONDS
+
+    def test_what_requests_cost_decides(self) -> None:
+        pace = fragments.Pace()
+        for number in range(1000):
+            pace.count(f"page-{number % 20}", 0.0005)
+        assert pace.seconds(2) == 2
+        for number in range(1000):
+            pace.count(f"page-{number % 20}", 0.009)
+        assert pace.seconds(2) == 6
+
+    def test_invented_pages_fill_no_memory_and_only_slow_down_to_the_maximum(self) -> None:
+        pace = fragments.Pace()
+        for number in range(3 * fragments.MAX_PAGES):
+            pace.count(f"{number}" * 100, 60.0)
+        assert pace.seconds(2) == fragments.MAX_SECONDS
+        assert len(pace._pages) == fragments.MAX_PAGES
+        assert max(map(len, pace._pages)) <= 64
+
+    def test_each_page_is_one_by_the_header_of_its_script(self, admin: Browser) -> None:
+        script = admin.get("/static/stowage.js").text
+        assert f'headers["{fragments.PAGE_HEADER}"] = page' in script

@@ -64,7 +64,12 @@ def add(console: WebConsole, folder: Path, name: str) -> None:
 
 
 def cost(console: WebConsole, browser: Browser, path: str) -> tuple[int, int]:
-    """Statements, and transactions, right after a change: nothing that was read before counts any more."""
+    """Statements, and transactions, right after a change: nothing that was read before counts any more.
+    What is written in the background meanwhile makes a page read twice, so this is the least of three."""
+    return min(_cost(console, browser, path) for _ in range(3))
+
+
+def _cost(console: WebConsole, browser: Browser, path: str) -> tuple[int, int]:
     browser.get(path)
     # Not in the background while the page is read, which would then keep nothing.
     console.services.backends.requests.store()

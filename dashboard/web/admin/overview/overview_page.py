@@ -16,7 +16,6 @@ from dashboard.services.permissions import Permission
 from dashboard.web.admin import drawn_charts as charts
 from dashboard.web.admin.page import MenuItem, Page, route, see_other
 from dashboard.web.admin.progress_view import badge, by_bytes, by_objects, is_active
-from dashboard.web.admin.recent import recent_migrations
 from dashboard.web.chart_scales import BYTES
 from dashboard.web.charts import Series, Small
 from dashboard.web.context import can, from_htmx, services
@@ -26,6 +25,8 @@ BUSY_SECONDS, IDLE_SECONDS = 2, 15
 CARDS = 30
 """Backends shown here; the list of backends shows all of them."""
 PERIODS = {"30": "30 d", "90": "90 d", "365": "1 y"}
+MAX_RECENT = 20
+"""Migrations older than this many are neither running nor of interest."""
 RECENT = 5
 SHOWN = 4
 """Causes before “3 more”."""
@@ -78,7 +79,7 @@ class Overview(Page):
         return see_other(url_for("overview.live" if from_htmx() else "overview.index"))
 
     def _render(self, template: str) -> str:
-        return str(self.render(template, **_facts(recent_migrations())))
+        return str(self.render(template, **_facts(services().migrations.list(limit=MAX_RECENT))))
 
 
 def _dismissed() -> list[str]:

@@ -64,11 +64,12 @@ WRITE_UNLESS_WRITTEN = _add.on_conflict_do_update(
     where=files.c.seen != _add.excluded.seen,
 )
 """The same, unless somebody else has written the row during the present count."""
+_GENERATION = select(counts.c.generation).where(counts.c.backend_id == bindparam("backend"))
 
 
 def generation(connection: Connection, backend_id: int) -> int:
     """Return the number of the backend's latest count: what ``seen`` of a row written now has to be."""
-    return connection.scalar(select(counts.c.generation).where(counts.c.backend_id == backend_id)) or 0
+    return connection.scalar(_GENERATION, {"backend": backend_id}) or 0
 
 
 def facts_values(facts: FileFacts, seen: int, now: float) -> dict[str, Any]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Float, Select, Update, bindparam, exists, select, update
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from dashboard.errors import Kind, StowageError
-from dashboard.jobs.types import DONE, Job, JobContext, JobKind, JobResult
+from dashboard.jobs.types import DONE, Job, JobContext, JobKind, JobResult, JobState
 from dashboard.migration.ledger import FencedOut
 from dashboard.migration.types import AUTOMATIC, Control, Outcome, Spec, State
 from dashboard.models.backends import Backend
+from dashboard.models.migrations import Job as JobRow
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
@@ -173,9 +175,10 @@ class MigrationHandler:
         stragglers = result.stragglers > 0
         return JobResult(requeue=monitor.unfinished or stragglers, restart=stragglers)
 
-    def _limit(self, limits: RateLimits) -> Callable[[Migration], None]:
-        """What brings the limits of a run up to date with its row, the settings and the time of day."""
-        return lambda row: limits.change(rates_now(from_json(row.spec), self._settings()))
+    def _limit(self, limits: RateLimits) -> Callable[[Mapping[str, Any]], None]:
+        """What brings the limits of a run up to date with its stored spec, the settings and the time of
+        day."""
+        return lambda spec: limits.change(rates_now(from_json(spec), self._settings()))
 
     def _clean_up(
         self, context: JobContext, row: Migration, ledger: RunLedger, source: Driver, destination: Driver
@@ -241,7 +244,7 @@ class _RunMonitor:
         elapsed: float,
         copied: Callable[[], int],
         *,
-        limit: Callable[[Migration], None],
+        limit: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._database = database
         self._audit = audit
@@ -329,10 +332,10 @@ class _RunMonitor:
         self._context.copied = self._copied()
         try:
             with self._database.read() as session:
-                row = session.get(Migration, self._id)
+                row = session.connection().execute(_requested(), {"id": self._id}).one_or_none()
             if row is not None:
                 self._control, self._approved = Control(row.control), row.approved_at is not None
-                self._limit(row)
+                self._limit(row.spec)
             if now - self._saved_at >= ELAPSED_SECONDS:
                 self._saved_at = now
                 self._save_elapsed()
@@ -341,13 +344,32 @@ class _RunMonitor:
             log.warning("Migration %d could not read its row: %s", self._id, error)
 
     def _save_elapsed(self) -> None:
+        job = self._context.job
+        claim = {"b_id": self._id, "b_job": job.id, "b_fence": job.fence, "b_elapsed": self._seconds()}
         with self._database.write() as session:
-            row = session.get(Migration, self._id)
-            if row is not None and is_current_claim(session, self._context.job):
-                row.elapsed = self._seconds()
+            session.connection().execute(_saving_elapsed(), claim)
 
     def _seconds(self) -> float:
         return self._elapsed + time.monotonic() - self._began
+
+
+# Run several times a second; putting them together takes longer than running them.
+
+
+@cache
+def _requested() -> Select[Any]:
+    c = Migration.__table__.c
+    return select(c.control, c.approved_at, c.spec).where(c.id == bindparam("id"))
+
+
+@cache
+def _saving_elapsed() -> Update:
+    """An update of the elapsed time while a claim of the job is the current one."""
+    c, job = Migration.__table__.c, JobRow.__table__.c
+    claim = (job.id == bindparam("b_job")) & (job.fence == bindparam("b_fence"))
+    current = exists().where(claim, job.state == JobState.RUNNING.value)
+    change = update(Migration).where(c.id == bindparam("b_id"), current)
+    return change.values(elapsed=bindparam("b_elapsed", type_=Float))
 
 
 def _ledger_error(migration_id: int, error: StowageError) -> StowageError:

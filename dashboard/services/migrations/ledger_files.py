@@ -42,6 +42,9 @@ DELETING_SECONDS = 3600.0
 """For how long after the announcement of a deletion the key counts as deleted."""
 
 _C = files.c
+_FILES = select(files).where(
+    _C.backend_id == bindparam("backend"), _C.key.in_(bindparam("keys", expanding=True))
+)
 _MOVED = ("backend_id", "key", "size", "modified", "etag", *FACTS, "seen", "updated_at", "migration_id")
 _MOVE = update(files).where(_C.id == bindparam("b_id")).values({name: bindparam(name) for name in _MOVED})
 _COMPLETE_LISTED = BulkStatement(
@@ -216,8 +219,8 @@ class LedgerFiles:
     def _rows(self, connection: Connection, backend_id: int, keys: Sequence[str]) -> Mapping[str, Row[Any]]:
         found: dict[str, Row[Any]] = {}
         for some in batches(keys):
-            query = select(files).where(_C.backend_id == backend_id, _C.key.in_(some))
-            found |= {row.key: row for row in connection.execute(query)}
+            rows = connection.execute(_FILES, {"backend": backend_id, "keys": list(some)})
+            found |= {row.key: row for row in rows}
         return found
 
     def _hide(self, connection: Connection, keys: Sequence[str], *, until: float) -> None:

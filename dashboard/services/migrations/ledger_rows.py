@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
+    Float,
+    Integer,
     Row,
     Select,
+    Update,
     bindparam,
     case,
     func,
@@ -23,11 +26,14 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from dashboard.migration.ledger import Claimed, FinalCheck, Planned, Reason, Settled
 from dashboard.migration.types import Action, ObjectState
-from dashboard.models.work import listing, names, objects
+from dashboard.models.work import counters, listing, live, names, objects
 from dashboard.services.bulk import BulkStatement
 from dashboard.services.database import clamp_integer
 from dashboard.storage.types import Entry
 
+MAX_SUM = 2**62
+"""The largest sum of bytes: twice this would be too large for an integer column."""
+MAX_ID = 2**63 - 1
 _QUERY_BATCH = 1000
 """Keys in one query."""
 _REASON = ("kind", "reason", "remedy")
@@ -72,6 +78,13 @@ RETURN_ROW = BulkStatement(
     .values(state=ObjectState.PENDING.value, interrupted=bindparam("interrupted")),
     ("b_id", "interrupted"),
 )
+_publish = upsert(live)
+PUBLISH = BulkStatement(
+    _publish.on_conflict_do_update(
+        index_elements=["migration_id"], set_={name: _publish.excluded[name] for name in ("at", "status")}
+    ),
+    ("migration_id", "at", "status"),
+)
 _SKIPPED = objects.c.state == ObjectState.SKIPPED.value
 _AGREES = (objects.c.size == bindparam("b_size")) & (
     (objects.c.destination_etag == "")
@@ -102,6 +115,9 @@ RECORD_FINAL_CHECK = (
 )
 
 
+_ACTIONS = {action.value: action for action in Action}
+
+
 def _reason_values(reason: Reason | None) -> dict[str, str]:
     return {
         "kind": reason.kind if reason else "",
@@ -110,10 +126,51 @@ def _reason_values(reason: Reason | None) -> dict[str, str]:
     }
 
 
-def claim_rows(pending: ColumnElement[bool], limit: int, now: float) -> ReturningUpdate[Any]:
-    """Return a statement that puts the oldest of these rows in flight and returns them."""
-    c = objects.c
-    oldest = select(c.id).where(pending).order_by(c.id).limit(limit)
+def count_and_compare(
+    connection: Connection, migration_id: int, fence: int, delta: Mapping[str, int]
+) -> bool:
+    """Add to the totals of a migration; return whether the fence is still this one."""
+    # Sums are limited to what a column can hold: a server that lists such sizes is wrong.
+    added = {f"b_{name}": max(-MAX_SUM, min(n, MAX_SUM)) for name, n in sorted(delta.items()) if n}
+    changed = connection.execute(_adding(tuple(added)), {"b_id": migration_id, "b_fence": fence, **added})
+    return changed.rowcount == 1
+
+
+# Putting statements together takes longer than running them: those of every batch are put together once.
+
+
+@cache
+def _adding(parameters: tuple[str, ...]) -> Update:
+    c = counters.c
+    values: dict[str, Any] = {
+        name: func.min(c[name] + bindparam(f"b_{name}", type_=Integer), MAX_SUM)
+        for name in (each.removeprefix("b_") for each in parameters)
+    }
+    mine = (c.migration_id == bindparam("b_id")) & (c.fence == bindparam("b_fence"))
+    return update(counters).where(mine).values(values or {"fence": c.fence})
+
+
+def claim_rows(
+    connection: Connection,
+    migration_id: int,
+    limit: int,
+    now: float,
+    *,
+    first_id: int = 0,
+    last_id: int = MAX_ID,
+) -> list[Claimed]:
+    """Put the oldest pending rows with ids in this range in flight and return them, in any order."""
+    which = {"b_migration": migration_id, "b_first": first_id, "b_last": last_id}
+    found = connection.execute(_claiming(), {**which, "b_limit": limit, "b_now": now})
+    return [claimed_row(row) for row in found]
+
+
+@cache
+def _claiming() -> ReturningUpdate[Any]:
+    c, now = objects.c, bindparam("b_now", type_=Float)
+    pending = (c.migration_id == bindparam("b_migration")) & (c.state == ObjectState.PENDING.value)
+    within = c.id.between(bindparam("b_first"), bindparam("b_last"))
+    oldest = select(c.id).where(pending, within).order_by(c.id).limit(bindparam("b_limit", type_=Integer))
     return (
         update(objects)
         .where(c.id.in_(oldest.scalar_subquery()))
@@ -143,15 +200,18 @@ def claim_rows(pending: ColumnElement[bool], limit: int, now: float) -> Returnin
 
 
 def claimed_row(row: Row[Any]) -> Claimed:
-    """Return what ``claim_rows`` returned as a value."""
+    """Return a row that was put in flight as a value."""
     r = tuple(row)
-    return Claimed(r[0], r[1], r[2], Action(r[3]), r[4], r[5], r[6], bool(r[7]), bool(r[8]), *r[9:])
+    return Claimed(r[0], r[1], r[2], _ACTIONS[r[3]], r[4], r[5], r[6], bool(r[7]), bool(r[8]), *r[9:])
 
 
-def finished_rows(fence: int) -> Select[Any]:
-    """Return a query for the columns of ``Finished`` of rows whose source was not deleted."""
-    c = objects.c
-    return select(
+@cache
+def finished_rows(*, unseen: bool) -> Select[Any]:
+    """Return a query for the columns of ``Finished`` of rows in a state whose source was not deleted, the
+    oldest first; with ``unseen``, of those that this run has not listed as they should be."""
+    c, fence = objects.c, bindparam("fence", type_=Integer)
+    mine = (c.migration_id == bindparam("migration")) & (c.state == bindparam("state"))
+    query = select(
         c.id,
         c.key,
         c.size,
@@ -162,7 +222,9 @@ def finished_rows(fence: int) -> Select[Any]:
         c.destination_etag,
         c.source_version,
         func.abs(c.seen) == fence,
-    ).where(c.deleted.is_(False))
+    ).where(mine, c.id > bindparam("after"), c.deleted.is_(False))
+    query = query.where(c.seen != fence) if unseen else query
+    return query.order_by(c.id).limit(bindparam("limit", type_=Integer))
 
 
 def plan_values(row: Planned) -> dict[str, Any]:
@@ -219,12 +281,16 @@ def settle_values(result: Settled) -> dict[str, Any]:
     }
 
 
-def own_keys_among(migration_id: int, keys: Sequence[str]) -> Select[tuple[str]]:
-    """Return a query for those of these keys that rows have as their own key at the destination."""
+def own_keys_among(connection: Connection, migration_id: int, keys: Sequence[str]) -> set[str]:
+    """Return those of these keys that rows have as their own key at the destination."""
+    return set(connection.scalars(_own_keys(), {"migration": migration_id, "keys": list(keys)}))
+
+
+@cache
+def _own_keys() -> Select[Any]:
     c = objects.c
-    return select(c.destination_key).where(
-        c.migration_id == migration_id, c.destination_key.in_(keys), _HAS_OWN_KEY
-    )
+    among = c.destination_key.in_(bindparam("keys", expanding=True))
+    return select(c.destination_key).where(c.migration_id == bindparam("migration"), among, _HAS_OWN_KEY)
 
 
 def seen_values(entry: Entry, migration_id: int, fence: int) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dashboard.migration.ledger import Live
 from dashboard.models.work import facts
+from dashboard.services.bulk import BulkStatement
 from dashboard.services.database import Database
 
 MAX_POINTS = 240
@@ -31,6 +32,15 @@ SHARED_SECONDS = 2.0
 MAX_SHARED = 100
 PAUSE_INTERVALS = 4
 """Intervals without a point after which it was paused."""
+
+_SERIES = select(facts.c.series).where(facts.c.migration_id == bindparam("migration"))
+_upsert = upsert(facts)
+_SAVE = BulkStatement(
+    _upsert.on_conflict_do_update(
+        index_elements=["migration_id"], set_={"series": _upsert.excluded["series"]}
+    ),
+    ("migration_id", "series"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +112,8 @@ class SeriesWriter:
             points, every = points[-1::-2][::-1], every * 2
         self._due = live.at + every
         rows = [[p.at, p.bytes, p.objects, p.reading, p.writing, p.verifying] for p in points]
-        values = {"series": json.dumps([every, rows], separators=(",", ":"))}
-        statement = upsert(facts).values(migration_id=self._id, **values)
-        connection.execute(statement.on_conflict_do_update(index_elements=["migration_id"], set_=values))
+        series = json.dumps([every, rows], separators=(",", ":"))
+        _SAVE.run(connection, [{"migration_id": self._id, "series": series}])
 
 
 class SeriesReader:
@@ -132,7 +141,7 @@ class SeriesReader:
 
 
 def _read(connection: Connection, migration_id: int) -> Throughput:
-    text = connection.scalar(select(facts.c.series).where(facts.c.migration_id == migration_id))
+    text = connection.scalar(_SERIES, {"migration": migration_id})
     if not text:
         return Throughput()
     every, rows = json.loads(text)

@@ -21,7 +21,6 @@ from sqlalchemy import (
     Engine,
     Select,
     Table,
-    func,
     select,
     update,
 )
@@ -43,7 +42,7 @@ from dashboard.migration.ledger import (
     state_delta,
 )
 from dashboard.migration.types import Action, Counters, ObjectState
-from dashboard.models.work import counters, listing, live, names, objects
+from dashboard.models.work import counters, listing, names, objects
 from dashboard.services.engines import reader, transaction_with_retry, writer
 from dashboard.services.migrations.ledger_failures import count_failures, forget_folders, subtract_failures
 from dashboard.services.migrations.ledger_files import LedgerFiles
@@ -58,13 +57,14 @@ from dashboard.services.migrations.ledger_rows import (
     MARK_LISTED,
     MARK_OWN_KEY_LISTED,
     PLAN,
+    PUBLISH,
     RECORD_FINAL_CHECK,
     REPLAN,
     RETURN_ROW,
     SAVE_LISTED,
     SETTLE,
     claim_rows,
-    claimed_row,
+    count_and_compare,
     entry_values,
     final_check_values,
     finished_rows,
@@ -78,9 +78,6 @@ from dashboard.services.migrations.ledger_rows import (
 )
 from dashboard.services.migrations.series import SeriesWriter
 from dashboard.storage.types import Entry
-
-MAX_SUM = 2**62
-"""The largest sum of bytes: twice this would be too large for an integer column."""
 
 
 class SqlLedger:
@@ -110,15 +107,7 @@ class SqlLedger:
             yield connection
 
     def _count(self, connection: Connection, delta: Mapping[str, int]) -> None:
-        # Sums are limited to what a column can hold: a server that lists such sizes is wrong.
-        values: dict[str, Any] = {
-            name: func.min(counters.c[name] + max(-MAX_SUM, min(n, MAX_SUM)), MAX_SUM)
-            for name, n in delta.items()
-            if n
-        }
-        mine = (counters.c.migration_id == self._id) & (counters.c.fence == self._fence)
-        changed = connection.execute(update(counters).where(mine).values(values or {"fence": self._fence}))
-        if changed.rowcount != 1:
+        if not count_and_compare(connection, self._id, self._fence, delta):
             raise FencedOut
 
     # ---- taking over
@@ -275,10 +264,9 @@ class SqlLedger:
 
     def claim(self, limit: int, now: float) -> Sequence[Claimed]:
         """See ``Ledger.claim``."""
-        take = claim_rows(self._in(ObjectState.PENDING), limit, now)
         with self._write() as connection:
-            rows = connection.execute(take).all()
-        return sorted((claimed_row(row) for row in rows), key=lambda row: row.id)
+            rows = claim_rows(connection, self._id, limit, now)
+        return sorted(rows, key=lambda row: row.id)
 
     def settle(self, results: Sequence[Settled]) -> None:
         """See ``Ledger.settle``."""
@@ -318,7 +306,7 @@ class SqlLedger:
         values = [seen_values(entry, self._id, self._fence) for entry in entries]
         with self._write() as connection:
             MARK_LISTED.run(connection, values)
-            own = set(connection.scalars(own_keys_among(self._id, [entry.key for entry in entries])))
+            own = own_keys_among(connection, self._id, [entry.key for entry in entries])
             if own:
                 MARK_OWN_KEY_LISTED.run(connection, [each for each in values if each["b_key"] in own])
             if self._files:
@@ -328,11 +316,9 @@ class SqlLedger:
         self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
     ) -> Sequence[Finished]:
         """See ``Ledger.finished``."""
-        query = finished_rows(self._fence).where(self._in(state), objects.c.id > after)
-        if unseen:
-            query = query.where(objects.c.seen != self._fence)
+        which = {"migration": self._id, "state": state.value, "after": after, "limit": limit}
         with self._reader.connect() as connection:
-            rows = connection.execute(query.order_by(objects.c.id).limit(limit)).all()
+            rows = connection.execute(finished_rows(unseen=unseen), {**which, "fence": self._fence}).all()
         return [
             Finished(r[0], r[1], r[2], ObjectState(r[3]), r[4], r[5], r[6], r[7], r[8], bool(r[9]))
             for r in rows
@@ -376,14 +362,7 @@ class SqlLedger:
 
     def publish(self, live_now: Live) -> None:
         """See ``Ledger.publish``."""
-        status = {"at": live_now.at, "status": json.dumps(asdict(live_now))}
+        status = {"migration_id": self._id, "at": live_now.at, "status": json.dumps(asdict(live_now))}
         with self._write() as connection:
-            connection.execute(
-                upsert(live)
-                .values(migration_id=self._id, **status)
-                .on_conflict_do_update(index_elements=["migration_id"], set_=status)
-            )
+            PUBLISH.run(connection, [status])
             self._series.add(connection, live_now)
-
-    def _in(self, state: ObjectState) -> ColumnElement[bool]:
-        return (objects.c.migration_id == self._id) & (objects.c.state == state.value)

@@ -12,10 +12,18 @@ from sqlalchemy import Connection, Engine, select, update
 from dashboard.migration.carrying.carriers import CarrierReport, Orders
 from dashboard.migration.ledger import Claimed, FencedOut, Settled
 from dashboard.migration.types import ObjectState
-from dashboard.models.work import carriers, chunks, counters, objects
-from dashboard.services.migrations.carrying.chunks import READY, Held, claim_chunk, close, has_rows, renew
+from dashboard.models.work import carriers, counters
+from dashboard.services.migrations.carrying.chunks import (
+    READY,
+    Held,
+    claim_chunk,
+    close,
+    has_chunk,
+    has_rows,
+    renew,
+)
 from dashboard.services.migrations.ledger_files import LedgerFiles
-from dashboard.services.migrations.ledger_rows import claim_rows, claimed_row
+from dashboard.services.migrations.ledger_rows import claim_rows
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.storage.copying import MEMORY_BYTES
 from dashboard.storage.net.rate_limits import Rates
@@ -118,16 +126,15 @@ class CarrierLedger(SqlLedger):
         """Whether there may be rows to claim, without taking the lock."""
         if any(not each.taken for each in self._held.values()):
             return True
-        ready = (chunks.c.migration_id == self._id) & (chunks.c.state == READY)
         with self._reader.connect() as connection:
-            return connection.scalar(select(chunks.c.number).where(ready).limit(1)) is not None
+            return has_chunk(connection, self._id, READY)
 
     def _next_chunk(self, connection: Connection) -> Held | None:
         return claim_chunk(connection, self._id, self._carrier, time.time() + self._lease)
 
     def _claim_from(self, connection: Connection, chunk: Held, limit: int, now: float) -> list[Claimed]:
-        pending = self._in(ObjectState.PENDING) & objects.c.id.between(chunk.first_id, chunk.last_id)
-        return [claimed_row(row) for row in connection.execute(claim_rows(pending, limit, now))]
+        within = {"first_id": chunk.first_id, "last_id": chunk.last_id}
+        return claim_rows(connection, self._id, limit, now, **within)
 
     def settle(self, results: Sequence[Settled]) -> None:
         """See ``Ledger.settle``. Raises ``FencedOut`` if a chunk was taken away."""

@@ -9,12 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from dashboard.migration.types import ObjectState
 from dashboard.models.work import carriers, chunks, objects
 from dashboard.services.migrations.ledger_queries import interrupt
+from dashboard.services.migrations.ledger_rows import MAX_ID
 
 MAX_ROWS = 1000
 """In one chunk."""
@@ -88,33 +103,65 @@ def claim_chunk(connection: Connection, migration_id: int, carrier: int, lease_u
 
 def renew(connection: Connection, migration_id: int, carrier: int, lease_until: float) -> int:
     """Renew a carrier's leases; return how many chunks it holds."""
-    held = _mine(migration_id) & (chunks.c.state == CLAIMED) & (chunks.c.carrier == carrier)
-    return connection.execute(update(chunks).where(held).values(lease_until=lease_until)).rowcount
+    which = {"b_migration": migration_id, "b_carrier": carrier, "b_until": lease_until}
+    return connection.execute(_renewing(), which).rowcount
+
+
+@cache
+def _renewing() -> Update:
+    c = chunks.c
+    held = (c.migration_id == bindparam("b_migration")) & (c.state == CLAIMED)
+    until = bindparam("b_until", type_=Float)
+    return update(chunks).where(held, c.carrier == bindparam("b_carrier")).values(lease_until=until)
 
 
 def close(connection: Connection, migration_id: int, held: Held) -> None:
     """Delete a chunk whose rows are settled. If the rows say otherwise it may be claimed again."""
     this = _mine(migration_id) & (chunks.c.number == held.number)
-    rows = objects.c.id.between(held.first_id, held.last_id)
-    if is_open(connection, migration_id, rows):
+    if is_open(connection, migration_id, held.first_id, held.last_id):
         connection.execute(update(chunks).where(this).values(state=READY, carrier=0))
     else:
         connection.execute(delete(chunks).where(this))
 
 
 def has_rows(
-    connection: Connection, migration_id: int, state: ObjectState, rows: ColumnElement[bool] | None = None
+    connection: Connection,
+    migration_id: int,
+    state: ObjectState,
+    *,
+    first_id: int = 0,
+    last_id: int = MAX_ID,
 ) -> bool:
-    """Whether any row, or any of these, is in this state."""
-    some = (objects.c.migration_id == migration_id) & (objects.c.state == state.value)
-    query = select(objects.c.id).where(some if rows is None else some & rows).limit(1)
-    return connection.scalar(query) is not None
+    """Whether any row with an id in this range is in this state."""
+    which = {"migration": migration_id, "state": state.value, "first": first_id, "last": last_id}
+    return connection.scalar(_any_row(), which) is not None
 
 
-def is_open(connection: Connection, migration_id: int, rows: ColumnElement[bool] | None = None) -> bool:
-    """Whether any row, or any of these, is pending or in flight."""
+@cache
+def _any_row() -> Select[int]:
+    c = objects.c
+    mine = (c.migration_id == bindparam("migration")) & (c.state == bindparam("state"))
+    return select(c.id).where(mine, c.id.between(bindparam("first"), bindparam("last"))).limit(1)
+
+
+def has_chunk(connection: Connection, migration_id: int, state: str = "") -> bool:
+    """Whether there is a chunk, or one in this state."""
+    which = {"migration": migration_id, **({"state": state} if state else {})}
+    return connection.scalar(_any_chunk(bool(state)), which) is not None
+
+
+@cache
+def _any_chunk(of_state: bool) -> Select[int]:
+    c = chunks.c
+    query = select(c.number).where(c.migration_id == bindparam("migration")).limit(1)
+    return query.where(c.state == bindparam("state")) if of_state else query
+
+
+def is_open(connection: Connection, migration_id: int, first_id: int = 0, last_id: int = MAX_ID) -> bool:
+    """Whether any row with an id in this range is pending or in flight."""
+    within = {"first_id": first_id, "last_id": last_id}
     open_states = (ObjectState.PENDING, ObjectState.IN_FLIGHT)
-    return any(has_rows(connection, migration_id, state, rows) for state in open_states)
+    return any(has_rows(connection, migration_id, state, **within) for state in open_states)
 
 
 def revoke(connection: Connection, migration_id: int, carrier: int) -> int:

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 TEND_SECONDS = 0.25
 """Between two looks at the carriers."""
+ALONE_SECONDS = 1.0
+"""The same where there is only the run itself, which sees what it does."""
 WORTHWHILE_SECONDS = 3.0
 """A process is started if copying will take at least that much longer."""
 MEASURE_SECONDS = 0.6
@@ -109,7 +111,7 @@ class EmbeddedCarriers:
         now = time.monotonic()
         if now < self._due and not (listing_final and not own.busy):
             return listing_final and self._all_own
-        self._due = now + TEND_SECONDS
+        self._due = now + (TEND_SECONDS if self._most > 1 else ALONE_SECONDS)
         self._reap()
         seen = self._seen = self._ledger.overview()
         self._abort_with_them(seen)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, Select, bindparam, insert, select, update
 
 from dashboard.migration.carrying.carriers import CarrierReport
 from dashboard.migration.ledger import Claimed, Reason
 from dashboard.migration.types import Counters, InFlight, ObjectState
-from dashboard.models.work import carriers, chunks, counters, objects
+from dashboard.models.work import carriers, chunks, counters
 from dashboard.services.migrations.carrying.carrier_ledger import CarrierLedger
 from dashboard.services.migrations.carrying.chunks import (
     CLAIMED,
@@ -19,6 +21,7 @@ from dashboard.services.migrations.carrying.chunks import (
     UNSWEPT,
     Held,
     cut,
+    has_chunk,
     has_rows,
     is_open,
     release,
@@ -107,15 +110,14 @@ class RunLedger(CarrierLedger):
             return True
         with self._reader.connect() as connection:
             if not self._has_uncut(connection):
-                any_chunk = select(chunks.c.number).where(chunks.c.migration_id == self._id).limit(1)
-                if connection.scalar(any_chunk) is not None:
+                if has_chunk(connection, self._id):
                     return False
                 # Rows that were settled and are pending again are cut like new ones.
                 self._cut_to = 0
             return self._has_uncut(connection)
 
     def _has_uncut(self, connection: Connection) -> bool:
-        return has_rows(connection, self._id, ObjectState.PENDING, objects.c.id > self._cut_to)
+        return has_rows(connection, self._id, ObjectState.PENDING, first_id=self._cut_to + 1)
 
     def _next_chunk(self, connection: Connection) -> Held | None:
         found = super()._next_chunk(connection)
@@ -132,13 +134,11 @@ class RunLedger(CarrierLedger):
 
     def overview(self) -> Overview:
         """Look at all carriers."""
-        c = chunks.c
         held: dict[int, float] = {}
         claimed: dict[int, list[int]] = {}
         ready, unswept = 0, list[int]()
         with self._reader.connect() as connection:
-            query = select(c.number, c.state, c.carrier, c.lease_until).where(c.migration_id == self._id)
-            for row in connection.execute(query):
+            for row in connection.execute(_chunks(), {"migration": self._id}):
                 ready += row.state == READY
                 if row.state == CLAIMED:
                     claimed.setdefault(row.carrier, []).append(row.number)
@@ -146,15 +146,13 @@ class RunLedger(CarrierLedger):
                     unswept.append(row.number)
                 elif row.state == CLAIMED and row.carrier != OWN:
                     held[row.carrier] = min(row.lease_until, held.get(row.carrier, row.lease_until))
-            mine = counters.c.migration_id == self._id
-            copied = connection.scalar(select(counters.c.copied).where(mine)) or 0
+            copied = connection.scalar(_copied(), {"migration": self._id}) or 0
             uncut, reports = self._has_uncut(connection), self._reports(connection)
         return Overview(ready, uncut, tuple(unswept), held, claimed, reports, copied)
 
     def _reports(self, connection: Connection) -> Mapping[int, tuple[float, CarrierReport]]:
-        c = carriers.c
-        query = select(c.number, c.at, c.status).where(c.migration_id == self._id)
-        return {row.number: (row.at, _report(row.status)) for row in connection.execute(query)}
+        found = connection.execute(_statuses(), {"migration": self._id})
+        return {row.number: (row.at, _report(row.status)) for row in found}
 
     def is_settled(self) -> bool:
         """Whether no row is pending or in flight."""
@@ -205,6 +203,26 @@ class RunLedger(CarrierLedger):
         self._held.clear()
         self._weights.clear()
         self._cut_to = 0
+
+
+# Asked several times a second; putting them together takes longer than running them.
+
+
+@cache
+def _chunks() -> Select[Any]:
+    c = chunks.c
+    return select(c.number, c.state, c.carrier, c.lease_until).where(c.migration_id == bindparam("migration"))
+
+
+@cache
+def _copied() -> Select[Any]:
+    return select(counters.c.copied).where(counters.c.migration_id == bindparam("migration"))
+
+
+@cache
+def _statuses() -> Select[Any]:
+    c = carriers.c
+    return select(c.number, c.at, c.status).where(c.migration_id == bindparam("migration"))
 
 
 def _report(text: str) -> CarrierReport:

@@ -23,6 +23,8 @@ from dashboard.storage.inspection.listing import MARKER_CONTENT, new_marker_name
 LISTING_LAG_SECONDS = 1.0
 """After this time a listing that is incomplete is requested once more."""
 
+_LAST = "last"
+"""The name that is written last, which every container keeps: a listing that shows it is not behind."""
 _CASES = "case", "CASE"
 _NFC, _NFD = "\u00e9", "e\u0301"
 
@@ -157,6 +159,7 @@ class _NameProbe:
                     self._write(second)
             for odd in _UNUSUAL_NAMES.values():
                 self._write(odd.example)
+            self._write(_LAST)
             self._look()
             altered = self._kept - self._listed | self._refused
             return NameRules(
@@ -213,7 +216,7 @@ class _NameProbe:
         for wait in (0.0, LISTING_LAG_SECONDS):
             time.sleep(wait)
             self._listed = {entry.key.removeprefix(self._folder) for entry in self._driver.list(self._folder)}
-            if self._kept <= self._listed:
+            if self._kept <= self._listed or _LAST in self._listed:
                 return
 
     def _one(self, first: str, second: str) -> bool:

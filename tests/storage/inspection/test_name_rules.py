@@ -92,6 +92,37 @@ def test_each_way_with_names_is_learnt_and_nothing_is_left(
     assert bool(rules.findings()) == (rules != NameRules())
 
 
+class Behind(Changing):
+    """Its first listings show only some of what was written before the last name."""
+
+    def __init__(self, changed: Callable[[str], str], *, behind: int) -> None:
+        super().__init__(changed, hidden=nothing)
+        self.behind = behind
+        self.listings = 0
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        self.listings += 1
+        entries = list(super().list(prefix, start_after=start_after))
+        earlier = [entry for entry in entries if not entry.key.endswith("/last")]
+        return iter(earlier[:3] if self.listings <= self.behind else entries)
+
+
+@pytest.mark.parametrize(
+    ("changed", "behind", "listings", "rules"),
+    [
+        (lambda k: k.replace("\\", "/"), 0, 1, NameRules(altered=("backslash",))),
+        (same, 1, 2, NameRules()),
+        (lambda k: k.replace("\\", "/"), 1, 2, NameRules(altered=("backslash",))),
+    ],
+)
+def test_only_a_listing_that_is_behind_is_waited_for(
+    changed: Callable[[str], str], behind: int, listings: int, rules: NameRules
+) -> None:
+    place = Behind(changed, behind=behind)
+    assert probe_name_rules(place) == rules
+    assert place.listings == listings
+
+
 @pytest.fixture(scope="module", params=[rclone.OverWebDAV, rclone.OverSFTP, rclone.OverFTP, rclone.OverS3])
 def folding(request: pytest.FixtureRequest) -> Iterator[Driver]:
     """``rclone serve``, told to take capital and small letters for one."""

@@ -208,13 +208,13 @@ def run_celery(arguments: Sequence[str]) -> NoReturn:
 
 
 def _open_work(settings: Settings, worker: str, *, has_files: bool) -> Work:
-    from dashboard.services.cluster.worker_process import Carry, Work
+    from dashboard.services.cluster.worker_process import Carry, Carrying, Work
     from dashboard.services.migrations.carrying import carrier_main
     from dashboard.storage.copying import MEMORY, MEMORY_BYTES
 
     services = open_services(settings)
 
-    def carry(request: Carry, stop: Callable[[], bool], watch: Callable[[Callable[[], int]], None]) -> bool:
+    def carry(request: Carry, carrying: Carrying) -> bool:
         code = carrier_main.carry(
             services.database,
             services.backends,
@@ -222,9 +222,10 @@ def _open_work(settings: Settings, worker: str, *, has_files: bool) -> Work:
             fence=request.fence,
             number=request.number,
             carriers=request.carriers,
-            stop=stop,
+            stop=carrying.stop,
             enter=True,
-            watch=watch,
+            watch=carrying.watch,
+            may_write=carrying.may_write,
         )
         MEMORY.limit_to(MEMORY_BYTES)
         return code != 0

@@ -81,7 +81,6 @@ SMALL = {
     "services/usage/usage_services.py": "puts the parts behind the Usage page together",
     "jobs/stop_signal.py": "for the parent and both of its children",
     "jobs/attempting.py": "for the runner's loop and for workers",
-    "jobs/process_identity.py": "for all that look whether another process is alive",
     "cli/formatting.py": "numbers and times as text, used by all commands",
     "web/admin/palette/search_page.py": "a page, apart from what it searches",
     "web/local_time.py": "days and times of day, for every page",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +24,22 @@ def is_alive(process: str) -> bool | None:
     if not machine or machine != _machine():
         return None
     return bool(number.isdecimal() and ticks and _start_ticks(int(number)) == ticks)
+
+
+def end(process: str) -> None:
+    """Kill the process with this identity, but never this one, if it is alive on this machine and this user
+    may; even if it is suspended. Returns without waiting for its end."""
+    if process == this_process() or not is_alive(process):
+        return
+    number = int(process.rpartition("/")[2].partition("@")[0])
+    with suppress(OSError, AttributeError):
+        # Its number may soon be another's; the descriptor stays that of one process.
+        handle = os.pidfd_open(number)
+        try:
+            if is_alive(process):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        finally:
+            os.close(handle)
 
 
 @cache

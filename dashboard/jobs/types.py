@@ -103,15 +103,18 @@ class JobStore(Protocol):
 
 
 class JobContext:
-    """A running job's view of its runner: whether to stop, whether its lease is valid. Thread-safe."""
+    """A running job's view of its runner: whether to stop, whether its lease is valid. Thread-safe.
 
-    def __init__(self, job: Job, stop: Event) -> None:
+    ``margin``: seconds before the end of the lease from which on it counts as lost."""
+
+    def __init__(self, job: Job, stop: Event, *, margin: float = 0.0) -> None:
         self._job = job
+        self._margin = margin
         self._stop = stop
         self._lease_lost = Event()
         self.copied = 0
         """How many objects this job has copied so far; other threads may read it."""
-        self._deadline = time.monotonic() + max(0.0, job.lease_until - time.time())
+        self._deadline = self._end_of(job)
 
     @property
     def job(self) -> Job:
@@ -143,7 +146,10 @@ class JobContext:
         if job is None:
             self._lease_lost.set()
         else:
-            self._deadline = time.monotonic() + max(0.0, job.lease_until - time.time())
+            self._deadline = self._end_of(job)
+
+    def _end_of(self, job: Job) -> float:
+        return time.monotonic() + max(0.0, job.lease_until - time.time() - self._margin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +157,14 @@ class JobResult:
     """How a job ended.
 
     ``requeue``: it is not finished and must run again (it was stopped). ``restart``: threads are still
-    blocked in network calls, so this process should be replaced.
+    blocked in network calls, so this process should be replaced. ``aborted``: it was cut short, by another
+    runner's claim or because the store was away, and threads of it may still end what they are in; where a
+    process does one job at a time, others get it when that process is gone.
     """
 
     requeue: bool = False
     restart: bool = False
+    aborted: bool = False
 
 
 DONE = JobResult()

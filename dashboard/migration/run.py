@@ -58,8 +58,7 @@ class MigrationJob:
 
     ``source_name`` appears in the names that "keep both" gives. ``paths``: known paths of both on their
     servers, a hint for ``OverlapSearch``. ``name_rules`` returns the destination's, perhaps after probing, in
-    a thread of the run. ``tuned``: see ``Execution``. ``limits`` may be changed while it runs.
-    """
+    a thread of the run. ``tuned``, ``may_write``: see ``Execution``, ``Transfer``. ``limits`` may change."""
 
     id: int
     spec: Spec
@@ -69,6 +68,7 @@ class MigrationJob:
     name_rules: Callable[[], NameRules] = NameRules
     tuned: bool = False
     limits: RateLimits = field(default_factory=RateLimits)
+    may_write: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +254,7 @@ class _Run:
     def _start_copying(self) -> CopyPhase:
         provenance = Provenance(self._source, self._destination, self._job.spec, self._ledger.token())
         return CopyPhase(
-            Transfer(provenance, self._job.source_name, self._spent, self._job.limits),
+            Transfer(provenance, self._job.source_name, self._spent, self._job.limits, self._job.may_write),
             self._ledger,
             self._job.spec.workers,
             tuned=self._job.tuned,

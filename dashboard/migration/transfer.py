@@ -40,7 +40,8 @@ Stop = Callable[[], bool]
 
 
 class Transfer:
-    """Copies objects of one migration. Thread-safe."""
+    """Copies objects of one migration. Thread-safe. ``may_write`` is asked right before an object becomes
+    visible, too: where it returns false, others may have the object by now."""
 
     def __init__(
         self,
@@ -48,8 +49,10 @@ class Transfer:
         source_name: str,
         spent: Spent | None = None,
         limits: RateLimits | None = None,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._provenance = provenance
+        self._may_write = may_write
         self._source_name = source_name
         self._spent = spent or Spent()
         self.limits = limits or RateLimits()
@@ -57,15 +60,18 @@ class Transfer:
     def move(self, task: Task, stop: Stop) -> Result:
         """Do what the plan decided for the row. Returns storage errors as ``Failed``, never raises them."""
 
+        def should_stop() -> bool:
+            return stop() or not self._may_write()
+
         def check() -> None:
-            if stop():
+            if should_stop():
                 raise Interrupted
 
         try:
             self.limits.begin_object(check)
             task.begin()
             with limit_attempts(REQUEST_ATTEMPTS), self.limits.applied(check):
-                return _Move(self._provenance, self._source_name, task, stop, self._spent).run()
+                return _Move(self._provenance, self._source_name, task, should_stop, self._spent).run()
         except Interrupted:
             return Stopped()
         except _KeepExisting as kept:

@@ -263,3 +263,12 @@ def test_a_runner_that_slept_through_its_lease_stops_by_itself(monkeypatch: pyte
     monkeypatch.setattr("dashboard.jobs.types.time", SimpleNamespace(monotonic=lambda: later))
     assert context.should_stop()
     assert context.lease_lost
+
+
+def test_with_a_margin_a_lease_counts_as_lost_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed = Job(1, JobKind.COUNT, 1, 1, 1, lease_until=time.time() + 60)
+    context = JobContext(claimed, threading.Event(), margin=40)
+    assert not context.lease_lost
+    later = time.monotonic() + 20
+    monkeypatch.setattr("dashboard.jobs.types.time", SimpleNamespace(monotonic=lambda: later))
+    assert context.lease_lost

@@ -69,11 +69,7 @@ class SqlLedgers:
         return RunLedger(self.database.work, self.id, fence=fence, files=files)
 
     def rows(self) -> tuple[LedgerRow, ...]:
-        search, found, page = LedgerSearch(self.database), list[LedgerRow](), None
-        while page is None or page.next_after:
-            page = search.page(self.id, ObjectFilter(), after=page.next_after if page else "", limit=1000)
-            found += page.rows
-        return tuple(sorted(found, key=lambda row: row.id))
+        return all_rows(self.database, self.id)
 
     def failures(self) -> tuple[FailureGroup, ...]:
         return self.queries.failures(self.id)
@@ -86,6 +82,15 @@ class SqlLedgers:
 
     def close(self) -> None:
         self.database.close()
+
+
+def all_rows(database: Database, migration_id: int) -> tuple[LedgerRow, ...]:
+    """The rows of a migration, by their ids."""
+    search, found, page = LedgerSearch(database), list[LedgerRow](), None
+    while page is None or page.next_after:
+        page = search.page(migration_id, ObjectFilter(), after=page.next_after if page else "", limit=1000)
+        found += page.rows
+    return tuple(sorted(found, key=lambda row: row.id))
 
 
 def recount(rows: tuple[LedgerRow, ...]) -> dict[str, int]:
@@ -106,7 +111,12 @@ def recount(rows: tuple[LedgerRow, ...]) -> dict[str, int]:
 
 def assert_exact(ledgers: Ledgers) -> None:
     """The counters and the failure groups say what the rows say."""
-    rows, counters = ledgers.rows(), ledgers.counters()
-    assert {name: getattr(counters, name) for name in recount(rows)} == recount(rows)
+    counters = ledgers.counters()
+    assert_exact_rows(ledgers.rows(), counters)
     failed = sum(group.objects for group in ledgers.failures())
     assert failed == counters.failed
+
+
+def assert_exact_rows(rows: tuple[LedgerRow, ...], counters: Counters) -> None:
+    """The counters say what the rows say."""
+    assert {name: getattr(counters, name) for name in recount(rows)} == recount(rows)

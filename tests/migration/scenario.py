@@ -6,7 +6,9 @@ import hashlib
 import random
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.migration.carrying.carriers import Alone, Carriers
@@ -109,6 +111,52 @@ def leftovers(folder: Path) -> list[Path]:
 def some_objects(count: int, seed: int = 3) -> dict[str, bytes]:
     dice = random.Random(seed)
     return {f"f{n % 7}/object {n:04d}.bin": dice.randbytes(dice.randrange(3000)) for n in range(count)}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFault:
+    """What a server does to every tenth object: ``times`` each, or always. The same for a run by itself and
+    for one whose processes are elsewhere, which read it from a file."""
+
+    kind: Kind
+    verb: str
+    times: int = 10**9
+
+    @property
+    def at_source(self) -> bool:
+        """Whether it is the source's, or the destination's."""
+        return self.verb in ("read", "chunk")
+
+    @staticmethod
+    def hits(key: str) -> bool:
+        """Whether it meets this object."""
+        return key.endswith("7.bin")
+
+    def hook(self) -> FailingCalls:
+        """For a driver."""
+        return FailingCalls(self.kind, self.verb, self.hits, times=self.times)
+
+    def to_file(self, path: Path) -> None:
+        """Write it down."""
+        path.write_text(f"{self.kind.value} {self.verb} {self.times}")
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self | None:
+        """The one that is written there, if one is."""
+        if not path.exists():
+            return None
+        kind, verb, times = path.read_text().split()
+        return cls(Kind(kind), verb, int(times))
+
+
+PASSING = (
+    ServerFault(Kind.UNREACHABLE, "read", 2),
+    ServerFault(Kind.DAMAGED, "chunk", 2),
+    ServerFault(Kind.THROTTLED, "put", 2),
+    ServerFault(Kind.TIMEOUT, "put", 2),
+    # The object is there, but the answer was lost.
+    ServerFault(Kind.TIMEOUT, "stored", 2),
+)
 
 
 class FailingCalls:

@@ -14,36 +14,35 @@ from dashboard.errors import Kind
 from dashboard.migration.reasons import reason_for
 from dashboard.migration.types import ObjectState, OnConflict, Outcome, Spec, State, Verify
 from dashboard.storage.errors import ContainerMissing, Damaged, Exists, InvalidKey, NotFound, StorageError
-from tests.migration.scenario import LARGE, FailingCalls, Scenario, contents, leftovers, some_objects
+from tests.migration.scenario import (
+    LARGE,
+    PASSING,
+    FailingCalls,
+    Scenario,
+    ServerFault,
+    contents,
+    leftovers,
+    some_objects,
+)
 
 
 class PanicException(BaseException):
     """What native code written in Rust raises when it panics."""
 
 
-@pytest.mark.parametrize(
-    ("kind", "verb"),
-    [
-        (Kind.UNREACHABLE, "read"),
-        (Kind.DAMAGED, "chunk"),
-        (Kind.THROTTLED, "put"),
-        (Kind.TIMEOUT, "put"),
-        (Kind.TIMEOUT, "stored"),
-    ],
-)
-def test_passing_faults_are_retried_until_they_pass(scenario: Scenario, kind: Kind, verb: str) -> None:
-    # "stored": the object is there, but the answer was lost.
+@pytest.mark.parametrize("fault", PASSING, ids=str)
+def test_passing_faults_are_retried_until_they_pass(scenario: Scenario, fault: ServerFault) -> None:
     scenario.fill(some_objects(30))
-    driver = scenario.source if verb in ("read", "chunk") else scenario.destination
-    driver.hook = FailingCalls(kind, verb, lambda key: key.endswith("7.bin"), times=2)
+    driver = scenario.source if fault.at_source else scenario.destination
+    driver.hook = fault.hook()
     result = scenario.run()
-    if verb == "stored":
+    if fault.verb == "stored":
         assert contents(scenario.there) == contents(scenario.here)
         assert result.outcome is Outcome.CLEAN
     else:
         scenario.assert_clean(result)
-    attempts = {row.attempts for key, row in scenario.rows().items() if key.endswith("7.bin")}
-    assert attempts == {3} if verb != "stored" else attempts <= {2, 3}
+    attempts = {row.attempts for key, row in scenario.rows().items() if fault.hits(key)}
+    assert attempts == {3} if fault.verb != "stored" else attempts <= {2, 3}
 
 
 @pytest.mark.parametrize("kind", [Kind.UNREACHABLE, Kind.DENIED, Kind.INVALID_KEY, Kind.INTERNAL])

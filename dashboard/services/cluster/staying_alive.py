@@ -79,6 +79,12 @@ class SignsOfLife:
                     return
             time.sleep(0.2)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether others may take this process for gone: it is about to end itself, and writes nothing more.
+        Tells a process that was suspended, too."""
+        return time.monotonic() >= self._deadline
+
     def leave_to_others(self) -> None:
         """This process is about to end, and what it does is over only then: the end is not recorded."""
         self._left = True

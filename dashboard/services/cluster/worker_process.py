@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from dashboard.errors import StowageError
 from dashboard.jobs.attempting import attempt, record
 from dashboard.jobs.process_identity import this_process
-from dashboard.jobs.types import LEASE, Handler, Job, JobContext, JobKind
+from dashboard.jobs.types import LEASE, Handler, Job, JobContext, JobKind, JobResult
 from dashboard.services.cluster.job_routes import Routes
 from dashboard.services.cluster.staying_alive import SignsOfLife
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
+from dashboard.services.workers.worker_values import LIFE_SECONDS
 from dashboard.services.workers.workers import CARRIER, Workers
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,16 @@ class Carry:
     carriers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """What a carrier asks and tells while it carries. ``stop``: whether to end; ``may_write``: whether what
+    it has claimed is still its own; ``watch`` gets the function that returns how many objects were copied."""
+
+    stop: Callable[[], bool]
+    may_write: Callable[[], bool]
+    watch: Callable[[Callable[[], int]], None]
+
+
 class Work:
     """One for each process. ``worker``: the id it is registered under; ``has_files``: whether it shares the
     console's instance folder; ``carry``: carries, and returns whether this process should be replaced;
@@ -49,7 +60,7 @@ class Work:
         routes: Routes,
         keys: Keys,
         handlers: Mapping[JobKind, Handler],
-        carry: Callable[[Carry, Callable[[], bool], Callable[[Callable[[], int]], None]], bool],
+        carry: Callable[[Carry, Carrying], bool],
         before: Callable[[], object] = lambda: None,
         after: Callable[[], object] = lambda: None,
     ) -> None:
@@ -99,9 +110,12 @@ class Work:
         until = time.monotonic() + CARRY_SECONDS
         with SignsOfLife(self._workers, task, copied=lambda: sum(each() for each in watched)) as life:
             try:
-                replace = self._carry(
-                    request, lambda: stop.is_set() or time.monotonic() >= until, watched.append
+                carrying = Carrying(
+                    stop=lambda: stop.is_set() or time.monotonic() >= until,
+                    may_write=lambda: not life.is_over,
+                    watch=watched.append,
                 )
+                replace = self._carry(request, carrying)
             except Exception:
                 # Its threads may still copy; the run takes back what it held when the process is gone.
                 log.exception("Carrier %d of migration %d failed", request.number, request.migration_id)
@@ -128,14 +142,20 @@ class Work:
             # This worker is taken for dead: it may begin nothing.
             self._jobs.requeue(job)
             return False
-        context = JobContext(job, stop)
+        # Its process ends itself before its lease does, and has to write nothing more by then.
+        context = JobContext(job, stop, margin=LEASE - LIFE_SECONDS)
 
         def renew() -> None:
             if not context.lease_lost:
                 context.on_renewal(self._jobs.renew(job, LEASE))
 
         handler = self._handlers[job.kind]
-        with SignsOfLife(self._workers, task, copied=lambda: context.copied, renew=renew):
-            replace = record(self._jobs, handler, job, attempt(handler, context))
+        with SignsOfLife(self._workers, task, copied=lambda: context.copied, renew=renew) as life:
+            result = attempt(handler, context)
+            if isinstance(result, JobResult) and result.aborted:
+                # The claim stays until this process is gone, and with it whatever it was about to write.
+                life.leave_to_others()
+                return True
+            replace = record(self._jobs, handler, job, result)
         self._after()
         return replace

@@ -88,12 +88,12 @@ class MigrationHandler:
             stragglers = result.restart
         except FencedOut:
             # If the lease is lost this changes nothing; if not, the next claim has a newer fence.
-            return JobResult(requeue=True)
+            return JobResult(requeue=True, aborted=True)
         except (DatabaseError, StowageError) as error:
             if is_server_away(error):
                 # Nobody has to resume it by hand: it goes on when the server is back.
                 log.warning("Migration %d waits for the database server", row.id)
-                return JobResult(requeue=True)
+                return JobResult(requeue=True, aborted=True)
             if isinstance(error, StowageError):
                 raise
             log.exception("The ledger of migration %d cannot be used", row.id)
@@ -151,7 +151,10 @@ class MigrationHandler:
         rules = partial(
             self._names.get_or_probe, row.destination_id, version, destination, may_write=not spec.dry_run
         )
-        job = MigrationJob(row.id, spec, monitor.approved, row.source, paths, rules, tuned, limits)
+        job = MigrationJob(
+            *(row.id, spec, monitor.approved, row.source, paths, rules, tuned, limits),
+            may_write=lambda: not context.lease_lost,
+        )
 
         def on_state(state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
             # Before people see that it is ready: the review says what stands in the way.

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from dashboard import __version__
-from dashboard.jobs.process_identity import is_alive, this_process
+from dashboard.jobs.process_identity import end, is_alive, this_process
 from dashboard.jobs.types import JobKind, JobState
 from dashboard.models.migrations import Job
 from dashboard.models.workers import Worker, WorkerTask
@@ -129,13 +129,16 @@ class Workers:
 
     def bury_dead(self) -> int:
         """Remove the tasks of processes that are certainly gone, and end their leases, so that others begin
-        at once; return how many. Processes of this machine are known by the system, others by their time."""
+        at once; return how many. Processes of this machine are known by the system, others by their time. One
+        of this machine whose time is over was suspended: it is killed before others count it as gone."""
         now, gone = self._clock(), []
         with self._database.read() as session:
             tasks = session.scalars(select(WorkerTask)).all()
         for task in tasks:
             alive = is_alive(task.process)
-            if alive is False or (alive is None and task.alive_until + GRACE_SECONDS < now):
+            if alive and task.alive_until < now:
+                end(task.process)
+            elif alive is False or (alive is None and task.alive_until + GRACE_SECONDS < now):
                 gone.append(task)
         if gone:
             with self._database.write() as session:

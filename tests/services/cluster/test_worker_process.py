@@ -15,7 +15,7 @@ from dashboard.models.workers import WorkerTask
 from dashboard.services.cluster import joining
 from dashboard.services.cluster.job_routes import Routes, folder_id, keep_folder, queue_names, shares_files
 from dashboard.services.cluster.staying_alive import SignsOfLife
-from dashboard.services.cluster.worker_process import Carry, Work
+from dashboard.services.cluster.worker_process import Carry, Carrying, Work
 from dashboard.services.jobs import enqueue
 from dashboard.services.workers.worker_values import Queue
 from dashboard.settings import Settings, SettingsError
@@ -49,10 +49,9 @@ class WorkRig:
             carry=self._carry,
         )
 
-    def _carry(
-        self, request: Carry, stop: Callable[[], bool], watch: Callable[[Callable[[], int]], None]
-    ) -> bool:
-        watch(lambda: 3)
+    def _carry(self, request: Carry, carrying: Carrying) -> bool:
+        carrying.watch(lambda: 3)
+        assert carrying.may_write()
         self.seen.append((request, self.services.workers.list()[0].tasks[0].kind))
         return False
 
@@ -122,6 +121,16 @@ def test_a_process_with_threads_that_hang_is_replaced(bench: WorkRig) -> None:
     number = bench.enqueue(JobKind.USAGE)
     assert bench.work().look_at_job(number, bench.stop)
     assert bench.state(number) == (JobState.QUEUED, 1)
+
+
+def test_what_is_cut_short_goes_on_when_its_process_is_gone(bench: WorkRig) -> None:
+    bench.handle(JobKind.USAGE, lambda context: JobResult(requeue=True, aborted=True))
+    number = bench.enqueue(JobKind.USAGE)
+    assert bench.work().look_at_job(number, bench.stop)
+    # A thread of it may still write: until then nobody gets it.
+    assert bench.state(number) == (JobState.RUNNING, 1)
+    assert bench.services.jobs.get_due(number) is None
+    assert [task.kind for task in bench.services.workers.list()[0].tasks] == ["usage"]
 
 
 def test_a_worker_elsewhere_leaves_the_folders_of_the_console_alone(bench: WorkRig) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.synchronize
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dashboard import __version__
+from dashboard.jobs import process_identity
 from dashboard.jobs.process_identity import this_process
 from dashboard.jobs.types import JobKind
 from dashboard.models.workers import WorkerTask
@@ -160,6 +165,28 @@ def test_a_killed_process_of_this_machine_is_known_at_once(database: Database, t
     claimed = jobs.claim(frozenset({JobKind.COUNT}), "next", 30)
     assert claimed is not None
     assert claimed.fence == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="processes are known by descriptors on Linux only")
+def test_one_of_this_machine_that_slept_past_its_time_is_killed_before_it_counts_as_gone(
+    database: Database, workers: Workers, clock: StillTime
+) -> None:
+    task = workers.begin_task(workers.register(ALL, 1, has_files=True), CARRIER, 7, fence=1, number=1)
+    asleep = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        os.kill(asleep.pid, signal.SIGSTOP)
+        with database.write() as session:
+            row = session.get(WorkerTask, task)
+            assert row is not None
+            row.process = process_identity._identity(asleep.pid)
+        assert workers.bury_dead() == 0
+        clock.now += LIFE_SECONDS + 1
+        assert workers.bury_dead() == 0
+        assert asleep.wait(60) == -signal.SIGKILL
+    finally:
+        asleep.kill()
+        asleep.wait()
+    assert workers.bury_dead() == 1
 
 
 def test_a_process_of_another_machine_is_gone_when_its_time_is_over(

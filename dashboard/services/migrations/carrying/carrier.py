@@ -31,7 +31,8 @@ STOP_SECONDS = 1.0
 
 
 class Carrier:
-    """One carrier of one run. ``memory``: bytes for what it copies."""
+    """One carrier of one run. ``memory``: bytes for what it copies. ``idle_seconds``: after which it ends if
+    nothing is left for it: its run may be gone, or others have all there is."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Carrier:
         *,
         memory: int,
         tuned: bool = False,
+        idle_seconds: float = float("inf"),
         stop: Callable[[], bool],
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
@@ -48,6 +50,7 @@ class Carrier:
         self._ledger = ledger
         self._spent = spent
         self._stop = stop
+        self._idle_seconds = idle_seconds
         self._memory = ledger.memory = memory
         self._pool: WorkerPool[Task, Result] = WorkerPool(transfer.move, 0)
         self._execution = Execution(
@@ -73,10 +76,13 @@ class Carrier:
             raise
 
     def _carry(self) -> Reason | None:
+        busy_at = time.monotonic()
         try:
             while not self._stop():
                 orders = self._report()
-                if orders.workers == STOP:
+                if self._execution.busy or self._ledger.holds_chunks:
+                    busy_at = time.monotonic()
+                if orders.workers == STOP or time.monotonic() - busy_at >= self._idle_seconds:
                     break
                 last = orders.nothing_waits
                 self._execution.step(0.05, listing_final=last)

@@ -66,6 +66,11 @@ class CarrierLedger(SqlLedger):
         """And how many bytes."""
         return self._copied_bytes
 
+    @property
+    def holds_chunks(self) -> bool:
+        """Whether it has claimed rows that are not settled yet."""
+        return bool(self._held)
+
     def join(self, fence: int) -> None:
         """Work for the run with this fence, without taking the migration over as ``begin`` does."""
         self._fence = fence

@@ -36,6 +36,10 @@ from dashboard.storage.copying import MEMORY
 
 log = logging.getLogger(__name__)
 
+IDLE_SECONDS = 10.0
+"""For which a worker waits for something to carry. Its run asks for another when there is more; one whose run
+is gone would keep the next from beginning."""
+
 FENCED_OUT = 3
 """The exit code of a carrier that another run, or the runner, has replaced."""
 HANGING = 4
@@ -57,12 +61,13 @@ def carry(
     stop: Callable[[], bool],
     enter: bool = False,
     watch: Callable[[Callable[[], int]], None] = _unwatched,
+    may_write: Callable[[], bool] = lambda: True,
 ) -> int:
     """Carry for a run until nothing is left or ``stop`` returns true; return the exit code. The caller ends
     the process, at least if that is not 0: threads may hang in calls. With ``enter`` nothing is done if the
     number has been used before. ``watch`` gets the function that returns how many objects were copied.
-    ``carriers``: how many there may be, to share the memory. Raises ``StowageError`` if a backend or the key
-    cannot be opened."""
+    ``may_write``: see ``Transfer``. ``carriers``: how many there may be, to share the memory. Raises
+    ``StowageError`` if a backend or the key cannot be opened."""
     with database.read() as session:
         row = session.get(Migration, migration_id)
     if row is None:
@@ -80,8 +85,16 @@ def carry(
     # Other processes copy too.
     MEMORY.limit_to(memory)
     spent = Spent()
-    transfer = Transfer(Provenance(source, destination, spec, ledger.token()), row.source, spent)
-    carrier = Carrier(ledger, transfer, spent, memory=memory, tuned=tuned, stop=stop, clock=time.time)
+    provenance = Provenance(source, destination, spec, ledger.token())
+    transfer = Transfer(provenance, row.source, spent, may_write=may_write)
+    carrier = Carrier(
+        *(ledger, transfer, spent),
+        memory=memory,
+        tuned=tuned,
+        idle_seconds=IDLE_SECONDS if enter else float("inf"),
+        stop=stop,
+        clock=time.time,
+    )
     try:
         ended = carrier.run()
     except FencedOut:

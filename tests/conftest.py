@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import shortcuts
 from tests.servers import azurite as azurite_server
@@ -26,6 +27,12 @@ from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import SftpServer
 from tests.servers.vercel_blob import VercelBlob
 from tests.servers.webdav import WebDAV
+
+# No example fails because the machine was busy, and every run tries the same ones.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.errors import StowageError
 from dashboard.migration.types import Spec, State
 from dashboard.services.services import Services
 from tests.kill.ledger_checks import (
@@ -26,6 +28,8 @@ from tests.services.composed import add_local, add_s3, await_state, composed, fi
 from tests.services.console import ADMIN
 
 MIB = 1024 * 1024
+SLOWLY = Spec(workers=3, objects_per_second="100")
+"""Until the last kill, so that no migration is quicker than those who want to interrupt it."""
 
 
 @dataclass
@@ -48,6 +52,9 @@ class Killer:
                 break
             if settled.remember():
                 self.in_the_middle += 1
+        with contextlib.suppress(StowageError):
+            # It may have ended.
+            self.services.migration_limits.change(ADMIN, number, objects="off")
         await_state(self.services, number, State.FINISHED, State.FAILED, seconds=150)
         settled.check()
         return number
@@ -55,14 +62,14 @@ class Killer:
     def _kill_once(self, number: int, *, share: float) -> bool:
         """Kill at some moment; False when the migration was quicker.
 
-        Most kills wait until some more is copied, so that they fall into the middle of the work however
-        fast the machine is; the others come as they come, also while the runner starts.
+        Three of four kills wait until some more is copied, so that they fall into the middle of the work
+        however fast the machine is; the others come as they come, also while the runner starts.
         """
         runner = self.console.await_runner()
         before = self.services.migrations.progress(number).counters
-        wanted = before.done + (self.noise.random() * share * before.found if before.found else 1)
+        wanted = before.done + max(1, self.noise.random() * share * before.found)
         deadline = time.monotonic() + self.noise.expovariate(3)
-        patient = self.noise.random() < 0.75
+        patient = self.kills % 4 != 3
         while True:
             progress = self.services.migrations.progress(number)
             if progress.state.final:
@@ -124,11 +131,11 @@ def there_and_back(
             back = tmp_path / f"back {turn}"
             add_s3(services, f"bucket-{turn}", seaweedfs.endpoint, bucket, seaweedfs.admin)
             add_local(services, f"back-{turn}", back)
-            up = killer.migrate("origin", f"bucket-{turn}", kills=kills, spec=Spec(workers=3))
+            up = killer.migrate("origin", f"bucket-{turn}", kills=kills, spec=SLOWLY)
             assert_ledger(services, up, expected)
             assert digests_of_bucket(seaweedfs, bucket) == truth
             assert unfinished_uploads(seaweedfs, bucket) == []
-            down = killer.migrate(f"bucket-{turn}", f"back-{turn}", kills=kills, spec=Spec(workers=3))
+            down = killer.migrate(f"bucket-{turn}", f"back-{turn}", kills=kills, spec=SLOWLY)
             assert_ledger(services, down, expected)
             assert digests_of_folder(back) == truth
         assert console.stop() == 0

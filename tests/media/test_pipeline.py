@@ -36,7 +36,7 @@ SCRIPTED = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></s
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    sandbox = Sandbox(Limits(cpu_seconds=5, seconds=20))
+    sandbox = Sandbox(Limits(cpu_seconds=5, seconds=120))
     yield sandbox
     sandbox.close()
 

@@ -111,7 +111,7 @@ def test_children_end_with_their_server(hostile: Sandbox) -> None:
         sandbox._server.wait()
         # Nothing is known about the file: it may be tried again.
         with pytest.raises(SandboxError):
-            waiting.result(30)
+            waiting.result(120)
     sandbox.close()
 
 

@@ -32,7 +32,7 @@ def test_stopping_between_small_objects_loses_and_repeats_nothing(
     def stop_half_way(verb: str, key: str) -> None:
         if verb == "put" and len(scenario.destination.keys_of("put")) >= 150:
             scenario.control = control
-            scenario.control_seen.wait(30)
+            scenario.control_seen.wait(120)
 
     scenario.destination.hook = stop_half_way
     result = scenario.run()
@@ -56,7 +56,7 @@ def test_a_large_object_is_dropped_between_two_pieces(scenario: Scenario) -> Non
         if verb == "chunk" and not asked.is_set():
             asked.set()
             scenario.control = Control.PAUSE
-            scenario.control_seen.wait(30)
+            scenario.control_seen.wait(120)
 
     scenario.destination.hook = pause_at_first_piece
     assert scenario.run().state is State.PAUSED
@@ -143,7 +143,7 @@ def test_an_object_that_a_straggler_finished_is_not_copied_again(scenario: Scena
     scenario.destination.hook = hang
     assert scenario.run().stragglers == 1
     let_go.set()
-    assert finished.wait(30)
+    assert finished.wait(120)
     scenario.control = Control.RUN
     scenario.assert_clean(scenario.run())
     assert scenario.destination.keys_of("put") == ["slow"]
@@ -265,7 +265,7 @@ def test_deleting_sources_can_be_interrupted_and_goes_on(scenario: Scenario) -> 
     def pause_at_five(verb: str, key: str) -> None:
         if verb == "delete" and len(scenario.source.keys_of("delete")) == 5:
             scenario.control = Control.PAUSE
-            scenario.control_seen.wait(30)
+            scenario.control_seen.wait(120)
 
     scenario.source.hook = pause_at_five
     assert scenario.run(spec).state is State.PAUSED

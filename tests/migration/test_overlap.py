@@ -242,7 +242,7 @@ def test_a_stopped_or_failing_plan_leaves_no_marker(scenario: Scenario) -> None:
 
     def stop(entries: Iterator[Entry]) -> Iterator[Entry]:
         scenario.control = Control.PAUSE
-        assert scenario.control_seen.wait(30)
+        assert scenario.control_seen.wait(120)
         yield from entries
 
     scenario.source.listing = stop

@@ -20,7 +20,7 @@ def test_results_are_taken_by_the_batch() -> None:
     begin = threading.Event()
 
     def work(number: int, stop: object) -> int:
-        begin.wait(30)
+        begin.wait(120)
         return number
 
     pool = WorkerPool(work, 4)
@@ -30,7 +30,7 @@ def test_results_are_taken_by_the_batch() -> None:
     begin.set()
     batches, left = 0, 1000
     while left:
-        found = pool.results(30)
+        found = pool.results(120)
         left -= len(found)
         batches += bool(found)
     # A batch each, and at the end, when nothing is queued, at most one for each worker.
@@ -57,11 +57,11 @@ def test_a_result_is_not_held_back_by_the_next_object_of_its_worker() -> None:
         seconds=60,
         what="three results",
     )
-    assert hangs.wait(30)
+    assert hangs.wait(120)
     # What no worker has begun can be taken back, in its order.
     assert pool.withdraw() == [4, 5, 6, 7, 8, 9]
     let_go.set()
-    assert pool.results(30) == [(3, True)]
+    assert pool.results(120) == [(3, True)]
     assert pool.close(time.monotonic() + 30) == 0
 
 
@@ -70,14 +70,14 @@ def test_a_stop_ends_what_is_queued() -> None:
 
     def work(number: int, stop: object) -> int:
         begun.set()
-        let_go.wait(30)
+        let_go.wait(120)
         return number
 
     pool = WorkerPool(work, 1)
     pool.wake_after = 100
     for number in range(5):
         pool.put(number)
-    assert begun.wait(30)
+    assert begun.wait(120)
     pool.request_stop()
     let_go.set()
     found: list[object] = []
@@ -113,7 +113,7 @@ def test_a_server_that_throttles_is_not_sent_all_that_was_waiting() -> None:
         if throttled:
             return Failed(Kind.THROTTLED, Reason("throttled", "Slow down."), retryable=True)
         if len(begun) <= 8:
-            let_go.wait(30)
+            let_go.wait(120)
         else:
             with lock:
                 busy += 1

@@ -109,18 +109,18 @@ def test_it_runs_from_any_folder_and_stops_cleanly(installed: Path, tmp_path: Pa
         assert said, "it said nothing before it ended"
         address = re.search(r"http://\S+", said[-1])
         assert address is not None
-        with urllib.request.urlopen(f"{address[0]}/", timeout=20) as answer:
+        with urllib.request.urlopen(f"{address[0]}/", timeout=120) as answer:
             page = answer.read().decode()
             assert answer.status == 200
             assert "etup code" in page
         sheet = re.search(r'href="(/static/[^"]+\.css[^"]*)"', page)
         assert sheet is not None
-        with urllib.request.urlopen(f"{address[0]}{sheet[1]}", timeout=20) as answer:
+        with urllib.request.urlopen(f"{address[0]}{sheet[1]}", timeout=120) as answer:
             assert answer.status == 200
         assert process.stdout is not None
         assert "Setup code:" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     assert (tmp_path / ".local" / "share" / "stowage" / "stowage.db").exists()
 
 
@@ -132,7 +132,7 @@ def test_a_second_start_loads_little_and_changes_nothing(installed: Path, tmp_pa
         with running(installed, tmp_path, stderr=told, PYTHONPROFILEIMPORTTIME="1") as (process, said):
             assert "http://" in said[-1]
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(120) == 0
         states.append({path: path.stat().st_mtime_ns for path in packages.rglob("dashboard/**/*.pyc")})
     # Of all three processes: SDKs are loaded for the first backend that needs one, Alembic for an upgrade.
     lines = told.read_text(encoding="utf-8", errors="replace").splitlines()

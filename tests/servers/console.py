@@ -117,14 +117,14 @@ class ConsoleProcess:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
         try:
-            code = process.wait(30)
+            code = process.wait(120)
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
             if self._reader:
                 # The runner holds no end of this pipe: what it prints goes through its parent.
-                self._reader.join(10)
+                self._reader.join(60)
             self._process = None
         return code
 

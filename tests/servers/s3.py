@@ -40,8 +40,8 @@ def client(endpoint: str, identity: KeyPair = ADMIN, region: str = "us-east-1") 
         aws_secret_access_key=identity.secret_key,
         config=Config(
             retries={"total_max_attempts": 1},
-            connect_timeout=2,
-            read_timeout=30,
+            connect_timeout=20,
+            read_timeout=60,
             s3={"addressing_style": "path"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

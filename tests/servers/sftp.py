@@ -157,7 +157,7 @@ class SftpServer:
                 server_host_keys=self._keys,
                 sftp_factory=lambda chan: _Files(chan, self),
                 reuse_address=True,
-                login_timeout=20,
+                login_timeout=120,
             )
 
         self._listener = self.do(listen())

@@ -60,10 +60,10 @@ def test_a_stopped_count_ends_inside_a_page_and_the_old_one_stays(
     stuck = Stuck(monkeypatch, after=5)
     thread, results = count(services, threading.Event())
     try:
-        assert stuck.reached.wait(30)
+        assert stuck.reached.wait(120)
         asked = time.monotonic()
         services.schedules.recurring.stop_count(ADMIN, "here")
-        thread.join(30)
+        thread.join(120)
         print(f"stopped within {time.monotonic() - asked:.2f} s")
     finally:
         stuck.go_on.set()
@@ -81,9 +81,9 @@ def test_a_runner_that_stops_ends_a_count_inside_a_page_and_it_is_tried_again(
     stuck, stop = Stuck(monkeypatch, after=0), threading.Event()
     thread, results = count(services, stop)
     try:
-        assert stuck.reached.wait(30)
+        assert stuck.reached.wait(120)
         stop.set()
-        thread.join(30)
+        thread.join(120)
         assert results == [False]
     finally:
         stuck.go_on.set()

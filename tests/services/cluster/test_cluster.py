@@ -123,7 +123,7 @@ def _survive(
     finally:
         stop.set()
         for thread in consoles:
-            thread.join(30)
+            thread.join(120)
         killer.stop()
     assert progress.outcome is Outcome.CLEAN
     assert found.lost() == []

@@ -141,7 +141,7 @@ def test_a_row_that_was_lost_comes_back(
     monkeypatch.setattr(presence, "TURN_SECONDS", 0.05)
     present = Presence(tmp_path, server).start("0.0.0.0:8080")
     Processes(server).leave()
-    wait_until(lambda: bool(Processes(server).list()), seconds=30, what="a sign of life")
+    wait_until(lambda: bool(Processes(server).list()), seconds=120, what="a sign of life")
     present.stop()
 
 

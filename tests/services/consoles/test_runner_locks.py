@@ -112,7 +112,7 @@ def test_a_killed_runner_is_followed_at_once_and_its_jobs_are_free(settings: Set
             assert lock.expire(jobs) == 0
             process.send_signal(signal.SIGKILL)
             process.wait()
-            wait_until(lock.acquire, seconds=30, what="the lock of a dead process")
+            wait_until(lock.acquire, seconds=120, what="the lock of a dead process")
             assert lock.expire(jobs) == 1
             assert jobs.claim(frozenset({JobKind.USAGE}), this_process(), 30.0) is not None
             [seen] = [each for each in Processes(database).list() if each.pid == process.pid]
@@ -143,8 +143,8 @@ def test_a_broken_connection_is_noticed_and_the_lock_taken_again(settings: Setti
         lock = ServerLock(database, settings.instance)
         assert lock.acquire()
         break_connection(database)
-        wait_until(lambda: not lock.held(), seconds=30, what="a free lock")
-        wait_until(lambda: lock.keep() and lock.held(), seconds=30, what="the lock once more")
+        wait_until(lambda: not lock.held(), seconds=120, what="a free lock")
+        wait_until(lambda: lock.keep() and lock.held(), seconds=120, what="the lock once more")
         assert not lock.taken
         lock.release()
 
@@ -154,7 +154,7 @@ def test_who_lost_the_lock_to_another_learns_it(settings: Settings) -> None:
         first, second = ServerLock(here, settings.instance), ServerLock(there, settings.instance)
         assert first.acquire()
         break_connection(there)
-        wait_until(second.acquire, seconds=30, what="the lock of a broken connection")
+        wait_until(second.acquire, seconds=120, what="the lock of a broken connection")
         keep_until(first, False)
         assert first.taken
         second.release()

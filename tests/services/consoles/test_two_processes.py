@@ -109,7 +109,7 @@ def test_two_consoles_are_one_and_either_may_die(
         dying.kill()
         wait_until(
             lambda: (now := runner(database)) is not None and now.pid in parents[left],
-            seconds=30,
+            seconds=120,
             what="the other runner",
         )
         wait_until(lambda: checks(database) > before, seconds=120, what="a check by it")

@@ -367,7 +367,7 @@ def test_attributes_are_written_back_too(outage: Outage, how: str) -> None:
 
 def test_many_are_written_back_in_parallel(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     disk.away(*((f"{number}", b"%d" % number) for number in range(40)))
-    pairs = threading.Barrier(2, timeout=20)
+    pairs = threading.Barrier(2, timeout=120)
     put = LocalDriver.put
 
     def together(self, key, *args, **more):  # type: ignore[no-untyped-def]

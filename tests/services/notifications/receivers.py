@@ -118,7 +118,7 @@ def mail_receiver(folder: Path, *, auth: bool = True, starttls: bool = True) -> 
     if auth:
         options |= {"authenticator": check, "auth_required": True, "auth_require_tls": starttls}
     (receiver.port,) = free_ports(1)
-    controller = Controller(receiver, hostname="localhost", port=receiver.port, ready_timeout=30, **options)
+    controller = Controller(receiver, hostname="localhost", port=receiver.port, ready_timeout=120, **options)
     controller.start()
     try:
         yield receiver

@@ -51,7 +51,7 @@ class PurgeService:
 
     def take(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         self.requests += 1
-        assert self.hold.wait(20)
+        assert self.hold.wait(120)
         if self.status != 200:
             return self.status, self.answer
         if path.startswith("/client/v4/zones/zone1234/purge_cache"):

@@ -34,7 +34,7 @@ class ScriptedSource:
         self.largest = max(self.largest, size)
         if 0 <= self.waits_at < self.position + size:
             self.is_waiting.set()
-            assert self.may_go_on.wait(20)
+            assert self.may_go_on.wait(120)
             self.waits_at = -1
         if 0 <= self.fails_at <= self.position:
             raise StorageError(Kind.UNREACHABLE, "The line broke.", operation="read")
@@ -73,7 +73,7 @@ class BodyApplication:
 
 
 def ask(address: tuple[str, int], *paths: str) -> socket.socket:
-    connection = socket.create_connection(address, timeout=20)
+    connection = socket.create_connection(address, timeout=120)
     connection.sendall(b"".join(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in paths))
     return connection
 
@@ -110,7 +110,7 @@ def test_readers_that_do_not_read_leave_every_thread_free(monkeypatch: pytest.Mo
         for each in slow:
             each.close()
         for source in application.sources:
-            assert source.closed.wait(20)
+            assert source.closed.wait(120)
     assert application.threads.buffered == 0
 
 
@@ -130,7 +130,7 @@ def test_a_backend_that_is_silent_occupies_no_thread(monkeypatch: pytest.MonkeyP
     source = ScriptedSource(300_000, waits_at=150_000)
     application = BodyApplication(source)
     with serving(application, monkeypatch) as address, ask(address, "/large") as connection:
-        assert source.is_waiting.wait(20)
+        assert source.is_waiting.wait(120)
         for _ in range(5):
             # The client is not overdue: it waits, and not the other way round.
             assert answered(address)
@@ -144,7 +144,7 @@ def test_a_body_that_breaks_closes_the_connection(fails_at: int, monkeypatch: py
     application = BodyApplication(ScriptedSource(300_000, fails_at=fails_at))
     with serving(application, monkeypatch) as address, ask(address, "/large") as connection:
         assert read_body(connection, 300_000) == content(0, fails_at)
-        assert application.sources[0].closed.wait(20)
+        assert application.sources[0].closed.wait(120)
 
 
 def test_requests_sent_together_wait_for_the_first_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,11 +166,11 @@ def test_one_slow_group_leaves_threads_for_others() -> None:
     threads = FetchThreads(threads=4, per_group=2)
     slow, done = threading.Event(), threading.Semaphore(0)
     for _ in range(6):
-        threads.submit("slow", lambda: [slow.wait(20), done.release()])
+        threads.submit("slow", lambda: [slow.wait(120), done.release()])
     threads.submit("quick", done.release)
-    assert done.acquire(timeout=20)
+    assert done.acquire(timeout=120)
     slow.set()
-    assert all(done.acquire(timeout=20) for _ in range(6))
+    assert all(done.acquire(timeout=120) for _ in range(6))
 
 
 def test_content_that_is_made_while_it_is_sent() -> None:

@@ -195,7 +195,7 @@ def server(served: FilesConsole, monkeypatch: pytest.MonkeyPatch) -> Iterator[tu
 
 @contextmanager
 def reading(address: tuple[str, int], path: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
-    connection = http.client.HTTPConnection(*address, timeout=20)
+    connection = http.client.HTTPConnection(*address, timeout=120)
     # What the kernel takes ahead must be less than the file.
     connection.sock = socket.socket()
     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)

@@ -130,7 +130,7 @@ def test_the_server_sends_it_whole_or_cuts_the_connection(
     headers = {"Host": "localhost", "Authorization": f"Bearer {token}"}
 
     def download() -> bytes:
-        with closing(http.client.HTTPConnection(*server, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection(*server, timeout=120)) as connection:
             connection.request("GET", path, headers=headers)
             with connection.getresponse() as response:
                 return response.read()

@@ -82,7 +82,7 @@ class CarrierThread:
 
     def kill(self) -> bool:
         self.killed.set()
-        self._thread.join(30)
+        self._thread.join(120)
         return not self._thread.is_alive()
 
 

@@ -125,7 +125,7 @@ def test_stopping_stops_all_carriers_and_repeats_nothing(crew: Crew, control: Co
     def stop_soon(verb: str, key: str) -> None:
         if verb == "put" and len(crew.other.keys_of("put")) >= 20:
             crew.scenario.control = control
-            crew.scenario.control_seen.wait(30)
+            crew.scenario.control_seen.wait(120)
 
     crew.other.hook = stop_soon
     result = crew.scenario.run(SPEC)

@@ -81,7 +81,7 @@ def test_a_thread_that_holds_one_gets_a_second_at_once(
 
     def copy(number: int) -> None:
         with pool.lease():
-            together.wait(20)
+            together.wait(120)
             with pool.lease():
                 pass
 
@@ -120,7 +120,7 @@ def test_who_holds_a_connection_elsewhere_waits_less(
 
     def move(source: SessionPool[FakeConnection], destination: SessionPool[FakeConnection]) -> bool:
         with source.lease():
-            both.wait(20)
+            both.wait(120)
             try:
                 destination.lease().release()
             except StorageError:

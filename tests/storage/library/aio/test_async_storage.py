@@ -46,7 +46,7 @@ def held(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[tuple[threading
 
     def wait(self: Operations, *arguments: Any, **options: Any) -> Any:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(120)
         return original(self, *arguments, **options)
 
     monkeypatch.setattr(Operations, name, wait)
@@ -186,7 +186,7 @@ def test_the_event_loop_goes_on_and_threads_are_bounded(
             most = max(most, running)
             if running == 3:
                 full.set()
-        assert go_on.wait(20)
+        assert go_on.wait(120)
         with lock:
             running -= 1
         return True
@@ -255,7 +255,7 @@ def test_a_put_that_is_cancelled_in_the_middle_stores_nothing(tmp_path: Path) ->
     def content() -> Iterator[bytes]:
         yield b"first"
         reached.set()
-        assert go_on.wait(20)
+        assert go_on.wait(120)
         yield b"last"
 
     async def work(storage: AsyncStorage) -> None:
@@ -311,7 +311,7 @@ def test_a_cancelled_commit_says_that_it_was_stored(tmp_path: Path, monkeypatch:
 
         def commit(self) -> Any:
             begun.set()
-            assert go_on.wait(20)
+            assert go_on.wait(120)
             return self._writing.commit()
 
     original = Operations.write_stream

@@ -322,7 +322,7 @@ def test_who_carries_is_shown(
     ledger.begin()
     ledger.publish(Live("copying", at=time.time(), carriers=(own, other)))
     address = f"/migrations/{number}"
-    wait_until(lambda: 'id="carriers-title"' in admin.get(address).text, seconds=30, what="the carriers")
+    wait_until(lambda: 'id="carriers-title"' in admin.get(address).text, seconds=120, what="the carriers")
     page = admin.get(address).text
     assert "2 processes copy" in page
     assert "process 4711 on &lt;b&gt;host" in page

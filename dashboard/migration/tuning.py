@@ -20,6 +20,9 @@ FEWEST = 4
 """So few are kept at least, unless a backend throttles."""
 WINDOW_SECONDS = 0.5
 """A rate is measured over this time at least, and until each worker may have copied an object."""
+DOUBLING_SECONDS = 0.15
+"""The same at the beginning, if each worker has copied two: where a server is far away, half a second for each
+number would be most of a short run."""
 MAX_WINDOW_SECONDS = 4.0
 OBJECT_BYTES = 256 * 1024
 """What an object costs beside its bytes, in bytes: so one number says how fast objects of all sizes go."""
@@ -190,8 +193,10 @@ class Tuner(ConcurrencyLimit):
     def _is_complete(self, now: float, sample: Totals) -> bool:
         assert self._sample is not None
         passed = now - self._began
-        enough = sample.objects - self._sample.objects >= self.limit
-        return passed >= (WINDOW_SECONDS if enough else MAX_WINDOW_SECONDS)
+        done = sample.objects - self._sample.objects
+        if self._doubling and done >= 2 * self.limit:
+            return passed >= DOUBLING_SECONDS
+        return passed >= (WINDOW_SECONDS if done >= self.limit else MAX_WINDOW_SECONDS)
 
     def _judge(self, rate: float, busy: bool) -> None:
         if self._before is not None:

@@ -69,6 +69,16 @@ def test_it_climbs_to_the_most_where_only_the_way_is_long() -> None:
     assert backend.limits[0] == FIRST
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_short_run_to_a_server_some_way_off_soon_has_enough_at_once(seed: int) -> None:
+    # 20 ms away, with a third of a millisecond of processor time for each object.
+    tuner = Tuner(256)
+    backend = SimulatedBackend(latency=0.02, cpu=0.00033, jitter=0.05, random=Random(seed))
+    backend.run(tuner, 1.5)
+    assert backend.rate(tuner.limit) >= 2000
+    assert backend.objects >= 1400
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_it_stops_where_more_are_no_faster(seed: int) -> None:
     # 20 ms away, 1,000 objects/s at most: 20 at once are enough.

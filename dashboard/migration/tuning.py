@@ -21,8 +21,8 @@ FEWEST = 4
 WINDOW_SECONDS = 0.5
 """A rate is measured over this time at least, and until each worker may have copied an object."""
 DOUBLING_SECONDS = 0.15
-"""The same at the beginning, if each worker has copied two: where a server is far away, half a second for each
-number would be most of a short run."""
+"""The same at the beginning, if each worker has copied two: where a server is far away, half a second for
+each number would be most of a short run."""
 MAX_WINDOW_SECONDS = 4.0
 OBJECT_BYTES = 256 * 1024
 """What an object costs beside its bytes, in bytes: so one number says how fast objects of all sizes go."""

@@ -84,10 +84,10 @@ def reader(engine: Engine) -> Engine:
     return found
 
 
-def writer(engine: Engine) -> Engine:
+def writer(engine: Engine, *, may_idle: bool = False) -> Engine:
     """Return the engine with transactions that take the write lock when they begin."""
     if is_postgresql(engine):
-        found: Engine = _connections().writer(engine)
+        found: Engine = _connections().writer(engine, may_idle=may_idle)
         return found
     return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
 

@@ -112,10 +112,10 @@ def stamp(connection: Connection, revision: str) -> None:
 def _write_transaction(engine: Engine) -> Iterator[Connection]:
     """One transaction that holds the write lock, and in which tables can be recreated."""
     if is_postgresql(engine):
-        with writer(engine).begin() as connection:
+        with writer(engine, may_idle=True).begin() as connection:
             yield connection
         return
-    with writer(engine).connect() as connection:
+    with writer(engine, may_idle=True).connect() as connection:
         # Dropping a table deletes the rows that refer to it, unless foreign keys are off. They can only be
         # switched off outside a transaction, and no other user of the pool may get this connection.
         connection.detach()

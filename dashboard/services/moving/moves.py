@@ -74,10 +74,10 @@ def copy_all(
     with translated_errors(), ExitStack() as stack:
         # Nobody else writes meanwhile: what came later would be left behind.
         sources = {
-            "main": stack.enter_context(writer(source.main).begin()),
-            "work": stack.enter_context(writer(source.work).begin()),
+            "main": stack.enter_context(writer(source.main, may_idle=True).begin()),
+            "work": stack.enter_context(writer(source.work, may_idle=True).begin()),
         }
-        connection = stack.enter_context(writer(target.main).begin())
+        connection = stack.enter_context(writer(target.main, may_idle=True).begin())
         done: list[TableSum] = []
         for tree, engine in (("work", target.work), ("main", target.main)):
             with _in_schema_of(connection, engine):
@@ -106,7 +106,7 @@ def export(source: Database, folder: Path, *, stop: Callable[[], bool] = lambda:
         copy.upgrade()
         with translated_errors():
             for tree, here, there in (("main", source.main, copy.main), ("work", source.work, copy.work)):
-                with reader(here).begin() as reading, writer(there).begin() as writing:
+                with reader(here).begin() as reading, writer(there, may_idle=True).begin() as writing:
                     _copy_tree(reading, writing, METADATA[tree], on_table)
     finally:
         copy.close()

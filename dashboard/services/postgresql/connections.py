@@ -22,6 +22,8 @@ POOL_SIZE, MAX_OVERFLOW = 4, 16
 """Connections that a process keeps for each database, and opens beyond them while it needs more: of
 PostgreSQL's usual 100, a console and its runner take 80 at the very most."""
 CONNECT_SECONDS = 5
+WRITER_IDLE_SECONDS = 10.0
+"""For so long a process that is suspended in a writing transaction keeps all others from writing."""
 _OPTIONS = (
     "-c lock_timeout=5000",
     # What a program holds that was stopped or cut off must not stop all others for good.
@@ -89,10 +91,13 @@ def reader(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
-def writer(engine: Engine) -> Engine:
+def writer(engine: Engine, *, may_idle: bool = False) -> Engine:
     """Return the engine with transactions that wait for the database's one write lock when they begin. They
-    see what was committed until then."""
-    return engine.execution_options(isolation_level="READ COMMITTED", takes_write_lock=True)
+    see what was committed until then. Without ``may_idle`` the server ends one that asks nothing of it for
+    ``WRITER_IDLE_SECONDS``."""
+    return engine.execution_options(
+        isolation_level="READ COMMITTED", takes_write_lock=True, may_idle=may_idle
+    )
 
 
 def create_schema(connection: Connection) -> None:
@@ -102,12 +107,15 @@ def create_schema(connection: Connection) -> None:
         connection.exec_driver_sql(f'CREATE SCHEMA "{name}"')
 
 
-def take_write_lock(connection: Connection) -> None:
+def take_write_lock(connection: Connection, *, idle_seconds: float | None = None) -> None:
     """Wait until no other transaction writes to the connection's schema, and none can until it ends. Raises
-    ``OperationalError`` after the lock timeout."""
+    ``OperationalError`` after the lock timeout. The server ends a transaction that asks nothing of it for
+    ``idle_seconds``."""
+    idle = "idle_in_transaction_session_timeout"
+    limit = f", set_config('{idle}', '{idle_seconds * 1000:.0f}', true)" if idle_seconds else ""
     # By the name of the schema: before the first start there is none.
     connection.exec_driver_sql(
-        f"SELECT pg_advisory_xact_lock({LOCK}, hashtext(current_setting('search_path')))"
+        f"SELECT pg_advisory_xact_lock({LOCK}, hashtext(current_setting('search_path'))){limit}"
     )
 
 
@@ -116,5 +124,6 @@ def _on_connect(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("takes_write_lock"):
-        take_write_lock(connection)
+    options = connection.get_execution_options()
+    if options.get("takes_write_lock"):
+        take_write_lock(connection, idle_seconds=None if options.get("may_idle") else WRITER_IDLE_SECONDS)

@@ -136,12 +136,14 @@ def main(folder: Path, arguments: list[str]) -> None:
     from dashboard.services.migrations.carrying.carrier_ledger import CarrierLedger
     from dashboard.services.migrations.carrying.ends import MigrationEnds
     from dashboard.services.migrations.carrying.run_ledger import RunLedger
+    from dashboard.services.postgresql import connections
     from dashboard.worker import run_celery
 
     retry_policy.BASE_DELAY_SECONDS, retry_policy.MAX_DELAY_SECONDS = 0.002, 0.02
     embedded.MEASURE_SECONDS = embedded.WORTHWHILE_SECONDS = 0.0
     chunks.MIN_ROWS = 10
     carrier_main.IDLE_SECONDS = 2.0
+    connections.WRITER_IDLE_SECONDS = 2.0
     fate = Fate(folder)
     machine, open_ends = process_identity._machine, MigrationEnds.open
     carry, look, assign = Work.carry, Work.look_at_job, RunLedger.assign

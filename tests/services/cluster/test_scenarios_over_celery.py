@@ -213,10 +213,8 @@ def test_a_fault_that_stays_fails_its_objects_only(shop: Workshop) -> None:
     shop.assert_exact(number)
 
 
-@pytest.mark.parametrize(
-    ("who", "where"),
-    _chosen([(CARRIER, "read"), (RUN, "read"), (RUN, "list")], {(CARRIER, "read")}),
-)
+@pytest.mark.torture
+@pytest.mark.parametrize(("who", "where"), [(CARRIER, "read"), (RUN, "read"), (RUN, "list")])
 def test_one_that_slept_past_its_time_writes_and_settles_nothing(
     shop: Workshop, who: str, where: str
 ) -> None:

@@ -130,6 +130,18 @@ def test_a_writer_that_holds_the_lock_makes_others_say_so(database: Database) ->
     assert (busy.value.kind, busy.value.reason) == (Kind.TIMEOUT, "The database is busy with another change.")
 
 
+def test_a_writer_that_falls_asleep_does_not_keep_the_others_waiting_for_minutes(database: Database) -> None:
+    limit = text("SELECT current_setting('idle_in_transaction_session_timeout')")
+    with database.read() as session:
+        assert session.scalar(limit) == "5min"
+    for _ in range(2):
+        with database.write() as session, database.work_write() as connection:
+            assert (session.scalar(limit), connection.scalar(limit)) == ("10s", "10s")
+        # The next that gets the connection may read for as long as it likes.
+        with database.work_read() as connection:
+            assert connection.scalar(limit) == "5min"
+
+
 def test_an_earlier_schema_waits_for_the_command_and_a_newer_one_is_refused(
     settings: Settings, database: Database
 ) -> None:

@@ -266,7 +266,7 @@ class Migrations:
 
     def running(self) -> int:
         """Return how many a runner is working on, or should be."""
-        return self._database.kept(("migrations running",), self._running, of="main")
+        return self._database.kept(("running",), self._running, of="main")
 
     def _running(self) -> int:
         active = [each for each in State if each.active]

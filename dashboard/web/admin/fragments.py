@@ -88,7 +88,7 @@ class Pace:
         """A page is opened, and will ask."""
         with self._lock:
             self._opened += 1
-            self._see(f"opened {self._opened}")
+            self._see(f"opened-{self._opened}")
 
     def count(self, page: str, cost: float) -> None:
         """A page has asked, which took ``cost`` seconds of CPU time. ``page``: what tells it from others."""

@@ -175,7 +175,7 @@ class Execution:
             self._tune(self._tuner, now)
         if self._drained and not (self._queued() or self._in_flight):
             self._confirm_failures()
-        idle = self._drained and not self._in_flight
+        idle = listing_final and not (self._small or self._large or self._in_flight)
         if self._settled and (len(self._settled) >= SETTLE_BATCH or now >= self._settle_due or idle):
             self._flush()
 
@@ -322,7 +322,7 @@ class Execution:
 
     def _claim(self, now: float, listing_final: bool) -> None:
         ready = len(self._small) + len(self._large)
-        if self._drained or not self._allowed or self.outage or now < self._claim_due:
+        if self._drained or not self._allowed or self.outage or (now < self._claim_due and self._in_flight):
             return
         if ready >= MAX_CLAIMED // 2 or self._queued() >= MAX_WAITING_RETRIES:
             return
@@ -334,7 +334,8 @@ class Execution:
         self._has_claimed = True
         for row in rows:
             self._enqueue(Task(row, row.attempts))
-        self._drained = not rows and listing_final
+        # Until everything is settled, the ledger may hold rows back for want of memory.
+        self._drained = not rows and listing_final and not (self._in_flight or self._settled)
         if not rows:
             # Planning is slower than copying, or everything is claimed.
             self._claim_due = now + 0.1

@@ -281,6 +281,10 @@ class Ledger(ListingIndex, Protocol):
         """Return the exact totals."""
         ...
 
+    def is_settled(self) -> bool:
+        """Whether no row is pending or in flight, by the rows themselves."""
+        ...
+
     def publish(self, live: Live) -> None:
         """Replace the live progress that people see."""
         ...

@@ -297,6 +297,12 @@ class MemoryLedger:
             counts = {name: n for name, n in self._store.counts.items() if name != "listing_final"}
             return Counters(**counts, listing_final=self._store.listing_final)
 
+    def is_settled(self) -> bool:
+        """See ``Ledger.is_settled``."""
+        with self._store.lock:
+            open_states = (ObjectState.PENDING, ObjectState.IN_FLIGHT)
+            return not any(row.shown.state in open_states for row in self._store.rows.values())
+
     def publish(self, live: Live) -> None:
         """See ``Ledger.publish``."""
         with self._store.lock:

@@ -30,6 +30,8 @@ def migrate(
     assert result.state is State.FINISHED, result
     assert (result.outcome is Outcome.WITH_ERRORS) == failing, ledgers.failures()
     assert_exact(ledgers)
+    counters = ledgers.counters()
+    assert counters.done == counters.found
     return ledgers
 
 

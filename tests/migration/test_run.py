@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
+from dashboard.migration.carrying.copy_phase import CopyPhase
+from dashboard.migration.execute import Execution
 from dashboard.migration.types import Action, ObjectState, OnConflict, Outcome, Spec, State, Verify
+from dashboard.services.migrations.carrying import carrier_ledger, chunks
+from dashboard.services.migrations.carrying.carrier_ledger import CarrierLedger
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.types import Entry, Written
 from tests.migration.ledgers import assert_exact
@@ -64,6 +68,41 @@ def test_no_more_is_moved_at_once_than_an_end_takes_connections(tmp_path: Path) 
     migrate(tmp_path / "ledgers", LocalDriver(str(here)), narrow, Spec(workers=16)).close()
     assert contents(there) == contents(here)
     assert 1 <= narrow.most <= 2
+
+
+def test_what_the_ledger_holds_back_for_want_of_memory_is_copied_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(carrier_ledger, "MEMORY_BYTES", 30_000)
+    executions, new_execution = [], CopyPhase._new_execution
+
+    def count(phase: CopyPhase) -> Execution:
+        executions.append(phase)
+        return new_execution(phase)
+
+    monkeypatch.setattr(CopyPhase, "_new_execution", count)
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    for number in range(200):
+        (here / f"{number}").write_bytes(b"x" * 1000)
+    migrate(tmp_path / "ledgers", LocalDriver(str(here)), LocalDriver(str(there)), Spec(workers=4)).close()
+    assert contents(there) == contents(here)
+    assert len(executions) == 1
+
+
+def test_a_run_ends_only_when_every_row_is_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim, silent = CarrierLedger.claim, iter([True, False, True])
+    # It says now and then that there is nothing to claim.
+    monkeypatch.setattr(CarrierLedger, "claim", lambda *given: [] if next(silent, False) else claim(*given))
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    for number in range(50):
+        (here / f"{number}").write_bytes(b"x" * 1000)
+    migrate(tmp_path / "ledgers", LocalDriver(str(here)), LocalDriver(str(there)), Spec(workers=4)).close()
+    assert contents(there) == contents(here)
 
 
 def test_nothing_to_do_is_a_clean_finish(scenario: Scenario) -> None:

@@ -74,10 +74,6 @@ class Carriers(Protocol):
         ``own``. Raises ``RunAborted`` for what one of them could not get past."""
         ...
 
-    def finished(self) -> bool:
-        """Whether every row of the ledger is settled. ``own`` is finished and the listing final."""
-        ...
-
     def carried(self, own: Carried) -> Carried:
         """Return what all do together."""
         ...
@@ -102,10 +98,6 @@ class Alone:
     def tend(self, own: Execution, workers: int, *, listing_final: bool) -> bool:
         """See ``Carriers.tend``."""
         return listing_final
-
-    def finished(self) -> bool:
-        """See ``Carriers.finished``."""
-        return True
 
     def carried(self, own: Carried) -> Carried:
         """See ``Carriers.carried``."""

@@ -49,7 +49,7 @@ class CopyPhase:
         self._execution.step(timeout, listing_final=last)
         if not (last and self._execution.finished):
             return False
-        if self._carriers.finished():
+        if self._ledger.is_settled():
             return True
         self._execution = self._new_execution()
         return False

@@ -20,6 +20,7 @@ from dashboard.services.migrations.carrying.chunks import (
     close,
     has_chunk,
     has_rows,
+    is_open,
     renew,
 )
 from dashboard.services.migrations.ledger_files import LedgerFiles
@@ -161,6 +162,11 @@ class CarrierLedger(SqlLedger):
         for chunk in self._held.values():
             chunk.open -= ids
         self._forget(closed)
+
+    def is_settled(self) -> bool:
+        """See ``Ledger.is_settled``."""
+        with self._reader.connect() as connection:
+            return not is_open(connection, self._id)
 
     def _close_finished(self, connection: Connection, settled: frozenset[int]) -> list[int]:
         finished = [each for each in self._held.values() if each.taken and each.open <= settled]

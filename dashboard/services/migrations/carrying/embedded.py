@@ -126,10 +126,6 @@ class EmbeddedCarriers:
         self._all_own = listing_final and not seen.is_left_to_others
         return self._all_own
 
-    def finished(self) -> bool:
-        """See ``Carriers.finished``."""
-        return self._ledger.is_settled()
-
     # ---- those that end
 
     def _reap(self) -> None:

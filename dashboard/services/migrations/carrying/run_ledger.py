@@ -23,7 +23,6 @@ from dashboard.services.migrations.carrying.chunks import (
     cut,
     has_chunk,
     has_rows,
-    is_open,
     release,
     revoke,
 )
@@ -153,11 +152,6 @@ class RunLedger(CarrierLedger):
     def _reports(self, connection: Connection) -> Mapping[int, tuple[float, CarrierReport]]:
         found = connection.execute(_statuses(), {"migration": self._id})
         return {row.number: (row.at, _report(row.status)) for row in found}
-
-    def is_settled(self) -> bool:
-        """Whether no row is pending or in flight."""
-        with self._reader.connect() as connection:
-            return not is_open(connection, self._id)
 
     # ---- carriers
 

@@ -37,16 +37,18 @@ OBJECTS = some_objects(400)
 class _Others:
     """What other processes than this one have copied of a migration. While ``held``, two of this one's
     workers wait, so that the run cannot finish; the others, which have to end something before another
-    process may begin, are slow."""
+    process may begin, are slow. All are, until it is ``paused``."""
 
     def __init__(self, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
         self._services = services
         self.held = True
+        self.paused = False
         self._staying = threading.Semaphore(2)
         move = Transfer.move
 
         def hold(transfer: Transfer, *arguments: object) -> object:
-            self._wait()
+            if not self.paused:
+                self._wait()
             return move(transfer, *arguments)  # type: ignore[arg-type]
 
         monkeypatch.setattr(embedded, "MEASURE_SECONDS", 0.0)
@@ -61,6 +63,7 @@ class _Others:
                 time.sleep(0.3)
                 return
             time.sleep(0.05)
+        time.sleep(0.3)
         if stays:
             self._staying.release()
 
@@ -108,6 +111,7 @@ def _assert_paused_resumed_and_the_same(services: Services, others: _Others, des
             services.migrations.pause(ADMIN, number)
 
     paused = _run(services, number, pause_once_both_copy)
+    others.paused = True
     assert paused.state is State.PAUSED
     assert paused.counters.done < len(OBJECTS)
     (carrier,) = processes - {os.getpid()}

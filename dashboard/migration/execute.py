@@ -343,7 +343,8 @@ class Execution:
     def _dispatch(self) -> None:
         # Without throttling, objects wait for the workers; with it, the limit is exact.
         ahead = self._ahead.objects
-        most = self._workers + ahead if self._concurrency.is_unlimited else self._concurrency.limit
+        all_busy = self._workers + ahead + self._pool.unpublished
+        most = all_busy if self._concurrency.is_unlimited else self._concurrency.limit
         if self.outage:
             most = 1
         self._pool.wake_after = max(1, ahead // 2) if most > self._workers else 1
@@ -363,7 +364,7 @@ class Execution:
         if not self.outage:
             copied = self._copied_bytes + sum(one.done for one in self.in_flight())
             # Beyond the workers' hands: what is queued ahead of them.
-            waiting = len(self._in_flight) > self._workers
+            waiting = len(self._in_flight) - self._pool.unpublished > self._workers
             full = bool(self._small or self._large) and not waiting
             held, cpu = self.limits.holds, self._cpu()
             tuner.on_sample(now, Totals(self._copied_objects, copied, cpu, waiting, full, held))

@@ -2,7 +2,8 @@
 
 The scheduler puts objects into one queue, some more than there are workers. A worker that has finished one
 takes the next from there and wakes nobody; the scheduler takes results by the batch. So no object waits
-behind a slow one, and no result behind an object that hangs.
+behind a slow one, and no result behind an object that hangs. What a worker only prepared is published by one
+thread, many objects at a time.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from dashboard.errors import Kind
+from dashboard.migration.grouping.publishing import Publisher, Unpublished
 from dashboard.migration.ledger import Claimed, Done, Reason
 from dashboard.migration.reasons import UNEXPECTED
 from dashboard.storage.driver import SMALL
@@ -51,12 +53,13 @@ Result = Done | Failed | Stopped
 class Task:
     """A claimed row on its way through the pool. ``recheck_source``: stat the source again first.
     ``bad_copy_key``: the key of a copy by this run that failed verification. ``attempted_keys``: the keys
-    to which writes were sent, with whatever result."""
+    to which writes were sent, with whatever result. ``alone``: not published with others."""
 
     row: Claimed
     attempts: int = 0
     recheck_source: bool = False
     started: bool = False
+    alone: bool = False
     bad_copy_key: str = ""
     attempted_keys: set[str] = field(default_factory=set)
     done: int = field(default=0)
@@ -76,8 +79,13 @@ class Task:
         self.done = done
 
 
+Publish = Callable[[Sequence[tuple[T, Unpublished[R]]]], Sequence[R | None]]
+"""Publishes what was prepared for these items; returns their results, None for items to begin again with."""
+
+
 class WorkerPool(Generic[T, R]):
-    """``workers`` daemon threads that call ``work(item, stop)`` for each item.
+    """``workers`` daemon threads that call ``work(item, stop)`` for each item. If that returns what is only
+    prepared, ``publish`` is called for it and others.
 
     If ``work`` raises, the result is ``Failed`` with an internal error; for items that were not started when
     the pool was stopped it is ``Stopped``. Used by one thread.
@@ -86,10 +94,17 @@ class WorkerPool(Generic[T, R]):
     is queued any more.
     """
 
-    def __init__(self, work: Callable[[T, Callable[[], bool]], R], workers: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[T, Callable[[], bool]], R | Unpublished[R]],
+        workers: int,
+        publish: Publish[T, R] = lambda group: [],
+    ) -> None:
         self._work = work
+        self._publish = publish
+        self._publisher: Publisher[tuple[T, Unpublished[R] | Failed]] = Publisher(self._publish_safely)
         self._items: SimpleQueue[tuple[T] | None] = SimpleQueue()
-        self._finished: deque[tuple[T, R | Stopped | Failed]] = deque()
+        self._finished: deque[tuple[T, R | Stopped | Failed, bool]] = deque()
         self._wake = threading.Event()
         self.wake_after = 1
         self._stop = threading.Event()
@@ -125,9 +140,18 @@ class WorkerPool(Generic[T, R]):
         # Before they are taken: a result that comes meanwhile wakes the next call.
         self._wake.clear()
         found: list[tuple[T, R | Stopped | Failed]] = []
+        published = 0
         while self._finished:
-            found.append(self._finished.popleft())
+            item, result, was_prepared = self._finished.popleft()
+            found.append((item, result))
+            published += was_prepared
+        self._publisher.settled(published)
         return found
+
+    @property
+    def unpublished(self) -> int:
+        """How many items no worker is busy with any more, but have no result yet."""
+        return self._publisher.unpublished
 
     def withdraw(self) -> list[T]:
         """Take back the items that no worker has begun, in their order."""
@@ -149,6 +173,7 @@ class WorkerPool(Generic[T, R]):
     def request_stop(self) -> None:
         """Start no more items, and abort large objects between two parts."""
         self._stop.set()
+        self._publisher.hurry()
 
     def close(self, deadline: float) -> int:
         """End the threads; return how many still hang in a call at ``deadline`` (monotonic seconds)."""
@@ -157,16 +182,49 @@ class WorkerPool(Generic[T, R]):
             self._items.put(None)
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return sum(thread.is_alive() for thread in self._threads)
+        return sum(thread.is_alive() for thread in self._threads) + self._publisher.close(deadline)
 
     def _loop(self) -> None:
         while (taken := self._items.get()) is not None:
             item = taken[0]
-            self._finished.append((item, Stopped() if self._stop.is_set() else self._run_safely(item)))
-            if len(self._finished) >= self.wake_after or self._items.empty():
-                self._wake.set()
+            result = Stopped() if self._stop.is_set() else self._run_safely(item)
+            if isinstance(result, Unpublished):
+                self._publisher.add((item, result), hurry=self._items.empty() or self._stop.is_set())
+            elif isinstance(result, Failed) and self._publisher.unpublished:
+                # Not before the successes that came first: many failures in a row mean something.
+                self._publisher.add((item, result), hurry=True)
+            else:
+                self._finished.append((item, result, False))
+                self._wake_if_due()
 
-    def _run_safely(self, item: T) -> R | Failed:
+    def _wake_if_due(self) -> None:
+        if len(self._finished) >= self.wake_after or self._items.empty():
+            self._wake.set()
+
+    def _publish_safely(self, group: Sequence[tuple[T, Unpublished[R] | Failed]]) -> None:
+        prepared = [(item, each) for item, each in group if isinstance(each, Unpublished)]
+        results: Sequence[R | Failed | None]
+        # The job boundary, as below.
+        try:
+            results = self._publish(prepared) if prepared else ()
+            if len(results) != len(prepared):
+                raise ValueError(f"{len(results)} results for {len(prepared)} objects")
+        except BaseException as error:  # noqa: BLE001
+            log.error("publishing objects failed unexpectedly: %s", type(error).__qualname__)
+            results = [Failed(Kind.INTERNAL, UNEXPECTED)] * len(prepared)
+        found = iter(results)
+        for item, each in group:
+            result: R | Failed | None = each if isinstance(each, Failed) else next(found)
+            if isinstance(each, Unpublished):
+                each.prepared.discard()
+            if result is None:
+                self._publisher.settled(1)
+                self.put(item)
+            else:
+                self._finished.append((item, result, True))
+        self._wake_if_due()
+
+    def _run_safely(self, item: T) -> R | Unpublished[R] | Failed:
         # The job boundary: native code (that of cryptography, for example) panics with a BaseException, which
         # must fail one object and not end a worker. Its text may hold credentials: only its type is logged.
         try:

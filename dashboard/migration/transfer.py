@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dashboard.errors import Kind
 from dashboard.migration.decide import matches_fingerprint, same_time
 from dashboard.migration.destination_names import alternative_names
 from dashboard.migration.final_phase import recorded_version
+from dashboard.migration.grouping.groups import Groups
+from dashboard.migration.grouping.publishing import Unpublished
 from dashboard.migration.ledger import Done
 from dashboard.migration.live import Spent
 from dashboard.migration.overlap import CLOCK_SKEW_SECONDS
@@ -34,9 +36,10 @@ from dashboard.storage.errors import ContainerMissing, Exists, NotFound, Storage
 from dashboard.storage.net.rate_limits import RateLimits
 from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.object_powers import ResumesWrites
-from dashboard.storage.types import Entry, ObjectInfo
+from dashboard.storage.types import Entry, ObjectInfo, Written
 
 Stop = Callable[[], bool]
+Attempt = Result | Unpublished[Result]
 
 
 class Transfer:
@@ -56,9 +59,11 @@ class Transfer:
         self._source_name = source_name
         self._spent = spent or Spent()
         self.limits = limits or RateLimits()
+        self._groups = Groups(provenance.destination, provenance.spec.verify)
 
-    def move(self, task: Task, stop: Stop) -> Result:
-        """Do what the plan decided for the row. Returns storage errors as ``Failed``, never raises them."""
+    def move(self, task: Task, stop: Stop) -> Attempt:
+        """Do what the plan decided for the row. Returns storage errors as ``Failed``, never raises them. What
+        is only prepared is for :meth:`publish`."""
 
         def should_stop() -> bool:
             return stop() or not self._may_write()
@@ -71,13 +76,31 @@ class Transfer:
             self.limits.begin_object(check)
             task.begin()
             with limit_attempts(REQUEST_ATTEMPTS), self.limits.applied(check):
-                return _Move(self._provenance, self._source_name, task, should_stop, self._spent).run()
+                ends = self._provenance, self._source_name
+                return _Move(ends, task, should_stop, spent=self._spent, groups=self._groups).run()
         except Interrupted:
             return Stopped()
         except _KeepExisting as kept:
             return kept.result
         except NotFound as error:
             return self._missing(task, error)
+        except StorageError as error:
+            return self._failed(task, error)
+
+    def publish(self, group: Sequence[tuple[Task, Unpublished[Result]]]) -> list[Result | None]:
+        """Publish what was prepared. Returns what :meth:`move` would have returned, None for those to begin
+        again with."""
+        if not self._may_write():
+            return [Stopped()] * len(group)
+        with self._spent.timed("writing"):
+            found = self._groups.publish([each.prepared for _, each in group])
+        return [self._finish(*each, outcome) for each, outcome in zip(group, found, strict=True)]
+
+    def _finish(self, task: Task, one: Unpublished[Result], outcome: Written | StorageError) -> Result | None:
+        try:
+            return one.finish(outcome)
+        except Interrupted:
+            return Stopped()
         except StorageError as error:
             return self._failed(task, error)
 
@@ -110,14 +133,15 @@ class _Move:
     """One attempt at one object."""
 
     def __init__(
-        self, provenance: Provenance, source_name: str, task: Task, stop: Stop, spent: Spent
+        self, ends: tuple[Provenance, str], task: Task, stop: Stop, *, spent: Spent, groups: Groups
     ) -> None:
         self._spent = spent
-        self._provenance = provenance
+        self._grouped = groups.begin(task)
+        self._provenance, self._source_name = ends
+        provenance = self._provenance
         self._source: Driver = provenance.source
         self._destination: Driver = provenance.destination
         self._spec = provenance.spec
-        self._source_name = source_name
         self._task = task
         self._row = task.row
         self._stop = stop
@@ -128,7 +152,7 @@ class _Move:
         self._checksums = ("", "")
         self._resume_since: float | None = None
 
-    def run(self) -> Result:
+    def run(self) -> Attempt:
         row = self._row
         if self._task.recheck_source or row.maybe_written:
             self._entry = _entry(self._source.stat(row.key))
@@ -162,7 +186,7 @@ class _Move:
             self._destination.sweep([self._row.key], since=self._resume_since)
             self._resume_since = None
 
-    def _compare_first(self) -> Result:
+    def _compare_first(self) -> Attempt:
         found = stat_or_none(self._destination, self._row.key)
         if found is None:
             return self._create()
@@ -171,7 +195,7 @@ class _Move:
             same = self._has_same_content(found)
         return self._already_copied(found) if same else self._handle_existing(found)
 
-    def _create(self) -> Result:
+    def _create(self) -> Attempt:
         """Copy an object that the plan did not find at the destination; never overwrite a newer one there."""
         try:
             return self._copy(self._row.key, create_only=True)
@@ -185,7 +209,7 @@ class _Move:
                 self._already_copied(found) if self._has_same_content(found) else self._handle_existing(found)
             )
 
-    def _handle_existing(self, found: ObjectInfo) -> Result:
+    def _handle_existing(self, found: ObjectInfo) -> Attempt:
         """Another object exists: treat it as the person chose."""
         result = self._result_if_kept(found)
         if result is not None and self._spec.on_conflict is OnConflict.KEEP_BOTH:
@@ -226,7 +250,7 @@ class _Move:
             return None
         return Done(ObjectState.SKIPPED, self._entry.size, NOT_NEWER)
 
-    def _keep_both(self) -> Result:
+    def _keep_both(self) -> Attempt:
         """Keep both: write under the first free name."""
         if self._task.bad_copy_key or self._row.written:
             return self._copy(self._task.bad_copy_key or self._row.target, create_only=False)
@@ -240,7 +264,7 @@ class _Move:
                 return result
         return Failed(Kind.CONFLICT, NO_FREE_NAME)
 
-    def _write_as(self, name: str) -> Result | None:
+    def _write_as(self, name: str) -> Attempt | None:
         """Write under this name unless another object has it."""
         self._destination.check_key(name)
         there = stat_or_none(self._destination, name)
@@ -296,7 +320,7 @@ class _Move:
 
     # ---- copying
 
-    def _copy(self, to: str, *, create_only: bool) -> Result:
+    def _copy(self, to: str, *, create_only: bool) -> Attempt:
         check_free = create_only and self._provenance.must_check_before_write(self._entry)
         if create_only and isinstance(self._destination, LooksBeforeCreating):
             create_only = self._destination.supports_create_only()
@@ -310,7 +334,7 @@ class _Move:
                 raise
             # A file system without hard links has no create-only writes: check, then write.
             copied = self._copy_object(to, create_only=False, check_free=True)
-        return self._verify(copied, to)
+        return self._grouped.result(copied, to, self._verify)
 
     def _copy_object(self, to: str, *, create_only: bool, check_free: bool) -> Copied:
         """``check_free``: right before the write, check that the key is free. Whether an existing object may
@@ -339,6 +363,7 @@ class _Move:
             prove_read=self._spec.verify is not Verify.SIZE,
             timed=self._spent.timed,
             resume_since=self._resume_since,
+            prepare=self._grouped.prepare,
         )
 
     def _require_free(self, key: str) -> None:

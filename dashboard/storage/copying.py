@@ -34,6 +34,7 @@ from dashboard.storage.proving import (
     UnprovenRead,
     copies_on_server,
     has_integrity_protection,
+    listed_md5,
 )
 from dashboard.storage.types import EMPTY, Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrapping import unwrap_transparent
@@ -41,6 +42,7 @@ from dashboard.storage.wrapping import unwrap_transparent
 Stop = Callable[[], bool]
 Timed = Callable[[str], AbstractContextManager[None]]
 MakeCheck = Callable[[Reading], ReadCheck]
+Prepare = Callable[[str, bytes, str], Written | None]
 
 MEMORY_BYTES = 128 * 1024 * 1024
 """Memory that all transfers of this process may use at once."""
@@ -87,6 +89,7 @@ def copy_object(
     prove_read: bool = True,
     timed: Timed = lambda phase: nullcontext(),
     resume_since: float | None = None,
+    prepare: Prepare | None = None,
 ) -> Copied:
     """Copy the listed object to the key ``to``, with its attributes.
 
@@ -101,6 +104,9 @@ def copy_object(
 
     ``resume_since``: an earlier call for this object, after this time (epoch seconds), may have been killed;
     what it sent of a large object is not sent again.
+
+    ``prepare`` is called first for a small object under ``create_only``, with the key, the bytes and their
+    MD5 if it is known. It returns the receipt, perhaps of a write that the caller finishes, or None.
 
     ``timed`` is entered with ``reading`` or ``writing`` for as long as that takes.
 
@@ -127,6 +133,7 @@ def copy_object(
         before_write,
         timed,
         resume_since,
+        prepare,
     )
     on_server = copies_on_server(source, destination, entry, marked=bool(metadata))
     copied = job.copy_on_server() if on_server else None
@@ -159,7 +166,7 @@ def same_content(
         return False
     if entry.etag and entry.etag == found.etag and ETAG.match(entry.etag):
         return True
-    here = _source_md5(source, entry) if entry.etag and ETAG.match(entry.etag) else None
+    here = listed_md5(source, entry) if entry.etag and ETAG.match(entry.etag) else None
     if here is not None and found.md5 is not None:
         return here == found.md5
     if here is None and found.md5 is None:
@@ -224,6 +231,7 @@ class _Job:
     before_write: Callable[[], None]
     timed: Timed
     resume_since: float | None
+    prepare: Prepare | None
 
     def copy_on_server(self) -> Copied | None:
         """Copy without moving the bytes. Returns None if that is not possible or would not prove enough."""
@@ -282,7 +290,7 @@ class _Job:
     def _copy_small(self, make_check: MakeCheck) -> Copied:
         """Copy in one request each way."""
         _check(self.stop, self.entry.size)
-        with MEMORY.reserve(3 * self.entry.size, self._check):
+        with MEMORY.reserve(3 * self.entry.size, partial(_check, self.stop)):
             with self.timed("reading"), self._open_source() as reading:
                 check = make_check(reading)
                 data = reading.read_all()
@@ -293,7 +301,8 @@ class _Job:
             _check(self.stop)
             self.before_write()
             with self.timed("writing"):
-                written = self.destination.put(
+                early = self.prepare if self.create_only else None
+                written = (early and early(self.to, data, check.md5)) or self.destination.put(
                     self.to, data, attributes=self._attributes(info), create_only=self.create_only
                 )
             return Copied(info, written)
@@ -301,7 +310,7 @@ class _Job:
     def _copy_stream(self, make_check: MakeCheck) -> Copied:
         """Copy chunk by chunk."""
         with (
-            MEMORY.reserve(_STREAM_BYTES, self._check),
+            MEMORY.reserve(_STREAM_BYTES, partial(_check, self.stop)),
             resumable(self.source, self._open_source()) as reading,
         ):
             info = reading.info
@@ -348,9 +357,6 @@ class _Job:
             with self.timed("reading"):
                 chunk = next(chunks, None)
 
-    def _check(self) -> None:
-        _check(self.stop)
-
     def _attributes(self, info: ObjectInfo) -> Attributes:
         given = info.attributes
         return replace(given, metadata={**given.metadata, **self.metadata}) if self.metadata else given
@@ -358,7 +364,7 @@ class _Job:
     def _recheck_md5(self, info: ObjectInfo, check: ReadCheck) -> ObjectInfo:
         """Check whether the MD5 that did not match is one at all. An open read may take an ETag for an MD5
         although the object is encrypted with KMS; ``stat`` knows."""
-        if check.expected and check.expected == info.md5 and _source_md5(self.source, self.entry) is None:
+        if check.expected and check.expected == info.md5 and listed_md5(self.source, self.entry) is None:
             if self.prove_read and not has_integrity_protection(self.source):
                 raise UnprovenRead
             return replace(info, md5=None)
@@ -371,14 +377,6 @@ class _Job:
             reading.__exit__(None, None, None)
             raise Changed(self.entry.key)
         return reading
-
-
-def _source_md5(source: Driver, entry: Entry) -> str | None:
-    """Return the MD5 that the source reports for the object as it was listed."""
-    info = source.stat(entry.key)
-    if entry.etag is not None and info.etag != entry.etag:
-        raise Changed(entry.key)
-    return info.md5
 
 
 def _confirm_receipt(destination: Driver, written: Written, stop: Stop) -> Written:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from dashboard.storage.driver import Driver, Reading, Writing
 from dashboard.storage.errors import StorageError
@@ -164,6 +164,33 @@ class CopiesListed(PowerBase, Protocol):
         ``Exists`` and is atomic where the server can make it so. Raises ``Unsupported`` if moving the bytes
         is better. Idempotent without ``create_only``.
         """
+        ...
+
+
+class Prepared(Protocol):
+    """A new object that is written completely, and that nobody can see yet."""
+
+    key: str
+
+    def discard(self) -> None:
+        """Forget it: nothing of it stays. Idempotent; without effect once it is published."""
+        ...
+
+
+@runtime_checkable
+class WritesInGroups(PowerBase, Protocol):
+    """Can make many small objects durable in hardly more time than one."""
+
+    def prepare(self, key: str, data: bytes, *, md5: str = "") -> Prepared | None:
+        """Write a new object, without its key. ``md5``: that of ``data`` in hex, if it is known. Returns None
+        if ``put`` is better; otherwise it is kept, perhaps with an open file, until it is published or
+        discarded. Raises what ``put`` raises, except for what becomes known when it gets its key."""
+        ...
+
+    def publish(self, prepared: Sequence[Any]) -> list[Written | StorageError]:
+        """Make these objects durable, then visible, each as an own ``put`` with ``create_only`` does; what
+        failed is not visible unless the error came last, as there. Returns what each ``put`` would have
+        returned or raised, in this order. Called once for each; from any thread."""
         ...
 
 

@@ -22,6 +22,7 @@ from dashboard.storage.driver import (
     TellsParts,
     Writing,
 )
+from dashboard.storage.errors import Changed
 from dashboard.storage.object_powers import CopiesListed, HashesParts, PassesBytes, TakesChecksum
 from dashboard.storage.types import Entry
 from dashboard.storage.wrapping import Wrapper, unwrap_transparent
@@ -145,6 +146,14 @@ class ReadCheck:
 
     def _checksum(self) -> str:
         return self.md5 or self._reading.info.etag or ""
+
+
+def listed_md5(source: Driver, entry: Entry) -> str | None:
+    """Return the MD5 that the source reports for the object as it was listed. Raises ``Changed``."""
+    info = source.stat(entry.key)
+    if entry.etag is not None and info.etag != entry.etag:
+        raise Changed(entry.key)
+    return info.md5
 
 
 def _part_count(etag: str | None) -> int:

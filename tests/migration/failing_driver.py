@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 from dashboard.storage.driver import Driver, Reading, Writing
+from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.listing import MARKER_PREFIX
+from dashboard.storage.object_powers import Prepared, WritesInGroups
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 Hook = Callable[[str, str], None]
@@ -16,8 +18,8 @@ Hook = Callable[[str, str], None]
 
 
 class FailingDriver:
-    """Everything goes to ``inner`` unless ``hook`` objects. Verbs: read, chunk, write, put, commit, stat,
-    list, delete, sweep. ``log`` has every call."""
+    """Everything goes to ``inner`` unless ``hook`` objects. Verbs: read, chunk, write, put, prepared, stored,
+    commit, stat, list, delete, sweep. ``log`` has every call."""
 
     def __init__(self, inner: Driver, hook: Hook | None = None, *, ordered: bool | None = None) -> None:
         self.inner = inner
@@ -68,6 +70,27 @@ class FailingDriver:
         receipt = self.inner.put(key, data, attributes=attributes, create_only=create_only)
         self._record_call("stored", key)
         return receipt
+
+    def prepare(self, key: str, data: bytes, *, md5: str = "") -> Prepared | None:
+        """A ``put``, then ``prepared``, and in the end ``stored``."""
+        if not isinstance(self.inner, WritesInGroups):
+            return None
+        prepared = self.inner.prepare(key, data, md5=md5)
+        if prepared is not None:
+            self._record_call("put", key)
+            self._record_call("prepared", key)
+        return prepared
+
+    def publish(self, prepared: Sequence[Prepared]) -> list[Written | StorageError]:
+        assert isinstance(self.inner, WritesInGroups)
+        found = self.inner.publish(prepared)
+        for number, receipt in enumerate(found):
+            if isinstance(receipt, Written):
+                try:
+                    self._record_call("stored", receipt.key)
+                except StorageError as error:
+                    found[number] = error
+        return found
 
     def stat(self, key: str) -> ObjectInfo:
         self._record_call("stat", key)

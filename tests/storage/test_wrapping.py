@@ -38,6 +38,7 @@ OF_ONE_OPEN = {
     object_powers.HasFile,
     object_powers.HashesParts,
     object_powers.PassesBytes,
+    object_powers.Prepared,
     object_powers.TakesChecksum,
     ProvesByParts,
     TellsParts,

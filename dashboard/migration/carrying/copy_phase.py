@@ -39,7 +39,7 @@ class CopyPhase:
         self._clock = clock
         self._random = random
         self._limits = transfer.limits
-        self._pool: WorkerPool[Task, Result] = WorkerPool(transfer.move, 0)
+        self._pool: WorkerPool[Task, Result] = WorkerPool(transfer.move, 0, transfer.publish)
         self._execution = self._new_execution()
 
     def step(self, timeout: float, *, listing_final: bool) -> bool:

@@ -49,6 +49,7 @@ from dashboard.storage.object_powers import (
     SetsAttributes,
     SignsParts,
     SignsUploads,
+    WritesInGroups,
 )
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
@@ -92,7 +93,9 @@ class AsOf(Wrapper):
                 (CopiesListed, CopiesWithin, CreatesBuckets, DeletesMany, DeletesUnchanged, HasTrash), _WRITES
             ),
             **dict.fromkeys((KeepsUnfinished, LooksBeforeCreating, MovesWithin, SetsAttributes), _WRITES),
-            **dict.fromkeys((ResumesWrites, SetsVisibility, SignsParts, SignsUploads), _WRITES),
+            **dict.fromkeys(
+                (ResumesWrites, SetsVisibility, SignsParts, SignsUploads, WritesInGroups), _WRITES
+            ),
         }
     )
 

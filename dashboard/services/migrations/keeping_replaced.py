@@ -31,6 +31,7 @@ from dashboard.storage.object_powers import (
     ResumesWrites,
     SignsParts,
     SignsUploads,
+    WritesInGroups,
 )
 from dashboard.storage.proving import copies_on_server
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
@@ -54,6 +55,9 @@ class _CopiesListed(ObservesCopies):
         return self.inner.copy_listed(unwrap_transparent(source), entry, to, create_only=True)
 
 
+_OTHERWISE = frozenset({ResumesWrites, WritesInGroups})
+
+
 class KeepsReplaced(ObservesChanges):
     """See above. ``raw``: the same backend, with its reserved folders. ``folder``: where replaced objects go,
     under their own keys; it ends in a slash and belongs to one run. ``stop`` is called between chunks.
@@ -71,9 +75,11 @@ class KeepsReplaced(ObservesChanges):
         ReadsInParallel,
         ReadsRanges,
         SetsVisibility,
+        # What is only created replaces nothing.
+        WritesInGroups,
     }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {power: mixin for power, mixin in CHANGE_POWERS.items() if power is not ResumesWrites}
+        {power: mixin for power, mixin in CHANGE_POWERS.items() if power not in _OTHERWISE}
         | {CopiesListed: _CopiesListed}
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(

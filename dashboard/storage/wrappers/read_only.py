@@ -35,6 +35,7 @@ from dashboard.storage.object_powers import (
     SetsAttributes,
     SignsParts,
     SignsUploads,
+    WritesInGroups,
 )
 from dashboard.storage.types import Attributes, Secret, Visibility
 from dashboard.storage.wrappers.common.changes import ForwardsVersions
@@ -165,6 +166,7 @@ class ReadOnly(Wrapper):
             DeletesUnchanged: "Nothing is deleted.",
             SignsParts: "An upload would be a write.",
             SignsUploads: "An upload would be a write.",
+            WritesInGroups: "Nothing is written.",
             HasTrash: "Nothing is deleted.",
             MovesWithin: "Nothing is moved.",
             SetsAttributes: "Nothing is changed.",

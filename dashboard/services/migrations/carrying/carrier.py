@@ -52,7 +52,7 @@ class Carrier:
         self._stop = stop
         self._idle_seconds = idle_seconds
         self._memory = ledger.memory = memory
-        self._pool: WorkerPool[Task, Result] = WorkerPool(transfer.move, 0)
+        self._pool: WorkerPool[Task, Result] = WorkerPool(transfer.move, 0, transfer.publish)
         self._execution = Execution(
             self._pool,
             ledger,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Self
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import SkipUnreadable
 from dashboard.storage.drivers.local import moving
 from dashboard.storage.drivers.local.errors import translate
+from dashboard.storage.drivers.local.grouping import FileGroups, UnnamedFile
 from dashboard.storage.drivers.local.listing import FOLDER_ERRORS, list_folder, walk
 from dashboard.storage.drivers.local.tmpfile import put_new
 from dashboard.storage.drivers.local.tree import ABSENT, OPEN_FILE, Tree, split_key, sync_folder
@@ -108,13 +109,15 @@ class LocalReading(CheckedReading):
 
 
 class LocalDriver:
-    """Objects as files below one root folder. Thread-safe; holds no descriptor between calls."""
+    """Objects as files below one root folder. Thread-safe; between calls it holds descriptors only
+    of what is prepared."""
 
     name = "local"
     ordered = True
 
     def __init__(self, root: str | bytes, public_url: str = "", *, mounted: bool = False) -> None:
         self._tree = Tree(os.fsencode(root), mounted=mounted)
+        self._groups = FileGroups(self._tree)
         self._public_url = public_url
 
     @classmethod
@@ -184,6 +187,16 @@ class LocalDriver:
         with self.write(key, size=len(data), create_only=create_only) as writing:
             writing.write(data)
             return writing.commit()
+
+    # WritesInGroups
+
+    def prepare(self, key: str, data: bytes, *, md5: str = "") -> UnnamedFile | None:
+        """See ``WritesInGroups``. Linux only, on file systems of its own disks."""
+        return self._groups.prepare(key, data, md5)
+
+    def publish(self, prepared: Sequence[UnnamedFile]) -> list[Written | StorageError]:
+        """See ``WritesInGroups``. If flushing fails, none of them gets a name."""
+        return self._groups.publish(prepared)
 
     def stat(self, key: str) -> ObjectInfo:
         """Read the file's inode, not its content."""

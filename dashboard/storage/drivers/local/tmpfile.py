@@ -10,8 +10,10 @@ import errno
 import hashlib
 import os
 import stat
+from enum import Enum
 
 from dashboard.errors import Kind
+from dashboard.storage.drivers.local.collisions import NameCollisions
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.tree import (
     UNLINKABLE,
@@ -24,7 +26,7 @@ from dashboard.storage.drivers.local.tree import (
 from dashboard.storage.errors import Exists, StorageError
 from dashboard.storage.types import Written
 
-_TMPFILE_FLAGS = getattr(os, "O_TMPFILE", 0) and os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
+_TMPFILE_FLAGS = getattr(os, "O_TMPFILE", 0) and os.O_TMPFILE | os.O_CLOEXEC
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 _ATTEMPTS = 50
 
@@ -57,26 +59,29 @@ def _put(tree: Tree, folders: list[bytes], name: bytes, data: bytes, *, key: str
     for _ in range(_ATTEMPTS):
         parent = tree.make_folder(folders, key)
         try:
-            file = _open(parent)
+            file = open_unnamed(parent)
             if file is None:
                 return None
             try:
-                return _fill(file, parent, name, data, key)
-            except Exists:
-                tree.names.refuse_collision(parent, name, key)
-                raise
-            except FileNotFoundError:
-                if not os.path.exists(f"/proc/self/fd/{file}"):
+                write_all(file, data)
+                os.fsync(file)
+                held = os.fstat(file).st_size
+                named = name_unnamed(file, parent, name, key, names=tree.names)
+                if named is Named.YES:
+                    sync_folder(parent)
+                    return held
+                if named is Named.UNSUPPORTED:
                     return None
-            except OSError as error:
-                if error.errno in UNLINKABLE:
-                    return None
-                raise
             finally:
                 os.close(file)
         finally:
             os.close(parent)
-    raise StorageError(
+    raise removed_error(key)
+
+
+def removed_error(key: str) -> StorageError:
+    """The error for a folder that is removed as often as it is made."""
+    return StorageError(
         Kind.CONFLICT,
         f"The folder of “{key}” is repeatedly removed by another program.",
         operation="write",
@@ -86,27 +91,44 @@ def _put(tree: Tree, folders: list[bytes], name: bytes, data: bytes, *, key: str
     )
 
 
-def _open(parent: int) -> int | None:
+def open_unnamed(folder: int, *, readable: bool = False) -> int | None:
+    """Return a descriptor of a new file without a name, on the file system of this folder; None if that is
+    not supported."""
     if not _TMPFILE_FLAGS:
         return None
     try:
-        return os.open(b".", _TMPFILE_FLAGS, 0o666, dir_fd=parent)
+        flags = _TMPFILE_FLAGS | (os.O_RDWR if readable else os.O_WRONLY)
+        return os.open(b".", flags, 0o666, dir_fd=folder)
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             return None
         raise
 
 
-def _fill(file: int, parent: int, name: bytes, data: bytes, key: str) -> int:
-    write_all(file, data)
-    os.fsync(file)
-    held = os.fstat(file).st_size
+class Named(Enum):
+    """What became of giving a file its name."""
+
+    YES = "yes"
+    FOLDER_REMOVED = "folder removed"
+    UNSUPPORTED = "unsupported"
+
+
+def name_unnamed(file: int, parent: int, name: bytes, key: str, *, names: NameCollisions) -> Named:
+    """Give a file without a name one that is free. Atomic. Raises ``Exists``, kind ``conflict`` if no object
+    has the name, and ``OSError``."""
     try:
         os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=parent, follow_symlinks=True)
     except FileExistsError as error:
         # A link, folder or device is no object that could be there already.
         if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             raise path_conflict_error(key, key) from error
+        names.refuse_collision(parent, name, key)
         raise Exists(key) from error
-    sync_folder(parent)
-    return held
+    except FileNotFoundError:
+        there = os.path.exists(f"/proc/self/fd/{file}")
+        return Named.FOLDER_REMOVED if there else Named.UNSUPPORTED
+    except OSError as error:
+        if error.errno in UNLINKABLE or error.errno == errno.EXDEV:
+            return Named.UNSUPPORTED
+        raise
+    return Named.YES

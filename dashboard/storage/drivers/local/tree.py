@@ -175,9 +175,11 @@ class Tree:
             os.close(fd)
         return [name for name in names if name != TEMPORARY]
 
-    def make_folder(self, folders: list[bytes], key: str) -> int:
+    def make_folder(self, folders: list[bytes], key: str, *, durably: bool = True) -> int:
         """Like :meth:`open_folder`, but create missing folders durably: after a power cut they still exist.
-        ``key`` is the object that needs the folder."""
+        ``key`` is the object that needs the folder. Not ``durably``: the caller flushes them."""
+        if not durably:
+            return self._make(folders, key, durable=True, sync=False)
         path = b"/".join(folders)
         with self._lock:
             removals, durable = self._removals, path in self._durable
@@ -188,15 +190,18 @@ class Tree:
             fd = self._make(folders, key, durable=False)
         return fd
 
-    def _make(self, folders: list[bytes], key: str, *, durable: bool) -> int:
+    def _make(self, folders: list[bytes], key: str, *, durable: bool, sync: bool = True) -> int:
         removals = self._removals
         fd = self.open_root("write")
         for depth in range(len(folders)):
             try:
                 inner, created = self._enter(fd, folders, depth, key)
                 # Not only our own: one that another thread has just made may not be on disk yet.
-                if created or not durable:
+                if sync and (created or not durable):
                     self._make_durable(fd, b"/".join(folders[: depth + 1]), removals, created=created)
+                elif created:
+                    with self._lock:
+                        self._durable.discard(b"/".join(folders[: depth + 1]))
             finally:
                 os.close(fd)
             fd = inner

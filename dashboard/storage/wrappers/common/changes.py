@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from types import MappingProxyType
 
@@ -14,9 +14,11 @@ from dashboard.storage.object_powers import (
     HasTrash,
     KeepsVersions,
     MovesWithin,
+    Prepared,
     ResumesWrites,
     SetsAttributes,
     Version,
+    WritesInGroups,
 )
 from dashboard.storage.types import Attributes, Entry, Written
 from dashboard.storage.wrappers.common.streams import PassingWriting
@@ -112,6 +114,30 @@ class ResumesObserved(ObservesChanges):
             key, size=size, since=since, attributes=attributes, create_only=create_only
         )
         return _ObservedWriting(writing, lambda: self.changing(key))
+
+
+class _Groups(ObservesChanges):
+    """``WritesInGroups`` with ``changing`` around what is published."""
+
+    def prepare(self, key: str, data: bytes, *, md5: str = "") -> Prepared | None:
+        """See ``WritesInGroups``."""
+        assert isinstance(self.inner, WritesInGroups)
+        return self.inner.prepare(key, data, md5=md5)
+
+    def publish(self, prepared: Sequence[Prepared]) -> list[Written | StorageError]:
+        """See ``WritesInGroups``."""
+        assert isinstance(self.inner, WritesInGroups)
+        refused: dict[int, StorageError] = {}
+        with ExitStack() as stack:
+            for number, each in enumerate(prepared):
+                try:
+                    stack.enter_context(self.changing(each.key))
+                except StorageError as error:
+                    each.discard()
+                    refused[number] = error
+            accepted = [each for number, each in enumerate(prepared) if number not in refused]
+            found = iter(self.inner.publish(accepted))
+        return [refused[n] if n in refused else next(found) for n in range(len(prepared))]
 
 
 class _DeletesMany(ObservesChanges):
@@ -219,6 +245,7 @@ CHANGE_POWERS: Mapping[type, type] = MappingProxyType(
         MovesWithin: _Moves,
         ResumesWrites: ResumesObserved,
         SetsAttributes: _Attributes,
+        WritesInGroups: _Groups,
     }
 )
 """The powers that change objects."""

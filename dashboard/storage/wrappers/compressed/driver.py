@@ -41,6 +41,7 @@ from dashboard.storage.object_powers import (
     ResumesWrites,
     SignsParts,
     SignsUploads,
+    WritesInGroups,
 )
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 from dashboard.storage.wrappers.common.content_view import (
@@ -184,6 +185,7 @@ class Compressed(_CompressedBase):
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
             ResumesWrites: "Compressed content has no parts of its own.",
+            WritesInGroups: "Receipts are of the compressed bytes.",
             CopiesListed: "A listing has the checksums of the compressed bytes.",
             MovesWithin: "What is compressed depends on the key.",
             KeepsVersions: "Older versions would be returned compressed.",

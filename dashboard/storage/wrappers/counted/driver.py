@@ -7,7 +7,7 @@ server that takes it in parts is one for each part. What a client repeats by its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
@@ -35,10 +35,12 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     MovesWithin,
+    Prepared,
     ResumesWrites,
     SetsAttributes,
     SignsParts,
     SignsUploads,
+    WritesInGroups,
 )
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrappers.counted.request_counter import RequestClass, RequestCounter
@@ -133,6 +135,32 @@ class _ResumesWrites(_CountedBase):
             ),
         )
         return CountedWriting(writing, self.counter, self._written)
+
+
+class _Groups(_CountedBase):
+    """``WritesInGroups``: a write for each object."""
+
+    def prepare(self, key: str, data: bytes, *, md5: str = "") -> Prepared | None:
+        """See ``WritesInGroups``."""
+        assert isinstance(self.inner, WritesInGroups)
+        try:
+            prepared = self.inner.prepare(key, data, md5=md5)
+        except StorageError as error:
+            self.counter.add(RequestClass.WRITE, 1, len(data))
+            self.counter.fail(error)
+            raise
+        if prepared is not None:
+            self.counter.add(RequestClass.WRITE, 1, len(data))
+        return prepared
+
+    def publish(self, prepared: Sequence[Prepared]) -> list[Written | StorageError]:
+        """See ``WritesInGroups``."""
+        assert isinstance(self.inner, WritesInGroups)
+        found = self.inner.publish(prepared)
+        for each in found:
+            if isinstance(each, StorageError):
+                self.counter.fail(each)
+        return found
 
 
 class _Ranges(_CountedBase):
@@ -280,6 +308,7 @@ class Counted(_CountedBase):
             SetsVisibility: _each(
                 SetsVisibility, visibility=RequestClass.READ, set_visibility=RequestClass.WRITE
             ),
+            WritesInGroups: _Groups,
         }
     )
 

@@ -39,6 +39,7 @@ from dashboard.storage.object_powers import (
     ResumesWrites,
     SignsParts,
     SignsUploads,
+    WritesInGroups,
 )
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 from dashboard.storage.wrappers.common.content_view import (
@@ -307,6 +308,7 @@ class Encrypted(_EncryptedBase):
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
             ResumesWrites: "The same content is encrypted differently each time.",
+            WritesInGroups: "Receipts are of the encrypted bytes.",
             CopiesListed: "A listing has the checksums of the encrypted bytes.",
             MovesWithin: "An object is encrypted for its key.",
             ReadsInParallel: "Every part would request the size and the header again.",

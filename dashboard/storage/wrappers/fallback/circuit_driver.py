@@ -33,6 +33,7 @@ from dashboard.storage.object_powers import (
     SetsAttributes,
     SignsParts,
     SignsUploads,
+    WritesInGroups,
 )
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrappers.common.streams import WrappedWriting
@@ -141,6 +142,7 @@ class BehindCircuitBreaker(_CircuitBase):
         SetsVisibility,
         SignsParts,
         SignsUploads,
+        WritesInGroups,
     }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {DeletesMany: _DeletesMany, ReadsRanges: _ReadsRanges, ResumesWrites: _ResumesWrites}

@@ -45,6 +45,7 @@ from dashboard.storage.object_powers import (
     SetsAttributes,
     SignsParts,
     SignsUploads,
+    WritesInGroups,
 )
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
@@ -83,6 +84,7 @@ class Fallback(FallbackBase):
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
             ResumesWrites: "The write may go to another backend.",
+            WritesInGroups: "The write may go to another backend.",
             CopiesListed: "The source may be waiting in another backend.",
             CopiesWithin: "The source may be waiting in another backend.",
             DeletesUnchanged: "The object may be waiting in another backend.",

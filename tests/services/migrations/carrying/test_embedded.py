@@ -218,14 +218,16 @@ def test_what_no_carrier_gets_past_ends_the_run(crew: Crew) -> None:
 def test_carriers_together_never_copy_more_at_once_than_they_may(crew: Crew) -> None:
     crew.scenario.fill(some_objects(400))
     crew.most = 3
-    lock, now, most = threading.Lock(), [0], [0]
+    lock, busy, most = threading.Lock(), set[str](), [0]
 
     def count(verb: str, key: str) -> None:
-        if verb not in ("put", "stored"):
-            return
         with lock:
-            now[0] += 1 if verb == "put" else -1
-            most[0] = max(most[0], now[0])
+            if verb == "put":
+                busy.add(key)
+            elif verb in ("prepared", "stored"):
+                # What waits for its group keeps no worker busy.
+                busy.discard(key)
+            most[0] = max(most[0], len(busy))
         if verb == "put":
             time.sleep(0.01)
 

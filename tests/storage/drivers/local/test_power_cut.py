@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dashboard.storage.drivers.local import syncing
 from dashboard.storage.drivers.local.driver import LocalDriver
+from dashboard.storage.types import Written
 
 Name = tuple[int, bytes]
 """The inode of a folder, and a name in it. No folder is deleted here."""
@@ -27,9 +31,15 @@ File = tuple[int, int]
 
 
 class CallRecorder:
-    """What was called, in order. ``flushes``: whether a flush of this descriptor counts."""
+    """What was called, in order. ``flushes``: whether a flush of this descriptor counts; ``syncs``: whether
+    the one of the file system with this number does."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, flushes: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        flushes: Callable[[int], bool] = lambda fd: True,
+        syncs: Callable[[int], bool] = lambda number: True,
+    ) -> None:
         self.events: list[tuple[Any, ...]] = []
         self._lock = threading.Lock()
         self._flushes = flushes
@@ -38,6 +48,8 @@ class CallRecorder:
         }
         for name in self._real:
             monkeypatch.setattr(os, name, getattr(self, name))
+        self._syncs, self._counted_syncs = syncs, count()
+        monkeypatch.setattr(syncing, "sync_file_system", self.sync)
 
     def note(self, *event: Any) -> None:
         with self._lock:
@@ -50,14 +62,24 @@ class CallRecorder:
         return fd
 
     def write(self, fd: int, data: Any) -> int:
-        self.note("dirty", os.fstat(fd).st_ino)
+        inode = os.fstat(fd).st_ino
+        self.note("dirty", inode)
         written: int = self._real["write"](fd, data)
+        self.note("wrote", inode)
         return written
+
+    def sync(self, fd: int) -> None:
+        turn = object()
+        self.note("sync", turn)
+        # What is flushed is what the model says; others write now.
+        time.sleep(0)
+        if self._syncs(next(self._counted_syncs)):
+            self.note("synced", turn)
 
     def fsync(self, fd: int) -> None:
         inode, turn = os.fstat(fd).st_ino, object()
         self.note("flush", turn, inode)
-        self._real["fsync"](fd)
+        time.sleep(0)
         if self._flushes(fd):
             self.note("flushed", turn, inode)
 
@@ -75,11 +97,11 @@ class CallRecorder:
         self.note("named", place, inode)
 
     def mkdir(self, path: bytes, mode: int = 0o777, *, dir_fd: int) -> None:
-        self._real["mkdir"](path, mode, dir_fd=dir_fd)
-        place, inode = (os.fstat(dir_fd).st_ino, path), os.stat(path, dir_fd=dir_fd).st_ino
-        self.note("new", inode)
-        self.note("naming", place, inode)
-        self.note("named", place, inode)
+        # Another thread that finds the folder counts on it.
+        with self._lock:
+            self._real["mkdir"](path, mode, dir_fd=dir_fd)
+            place, inode = (os.fstat(dir_fd).st_ino, path), os.stat(path, dir_fd=dir_fd).st_ino
+            self.events += [("new", inode), ("naming", place, inode), ("named", place, inode)]
 
 
 @dataclass
@@ -88,10 +110,11 @@ class CutModel:
 
     root: int
     dirty: set[File] = field(default_factory=set)
+    writing: set[File] = field(default_factory=set)
     pending: dict[Name, File] = field(default_factory=dict)
     durable: dict[Name, File] = field(default_factory=dict)
     visible: dict[Name, File] = field(default_factory=dict)
-    begun: dict[object, tuple[File, dict[Name, File]]] = field(default_factory=dict)
+    begun: dict[object, tuple[set[File], dict[Name, File]]] = field(default_factory=dict)
     promised: set[Name] = field(default_factory=set)
     births: Counter[int] = field(default_factory=Counter)
     cuts: int = 0
@@ -102,13 +125,20 @@ class CutModel:
                 self.births[inode] += 1
             case ("dirty", inode):
                 self.dirty.add(self.file(inode))
+                self.writing.add(self.file(inode))
+                for flushed, _ in self.begun.values():
+                    flushed.discard(self.file(inode))
+            case ("wrote", inode):
+                self.writing.discard(self.file(inode))
             case ("flush", turn, inode):
-                # What is written during a flush is not certain to be in it: nobody writes to ours then.
+                # What is written during a flush is not certain to be in it.
                 names = {place: there for place, there in self.pending.items() if place[0] == inode}
-                self.begun[turn] = (self.file(inode), names)
-            case ("flushed", turn, _):
+                self.begun[turn] = ({self.file(inode)} - self.writing, names)
+            case ("sync", turn):
+                self.begun[turn] = (self.dirty - self.writing, dict(self.pending))
+            case ("flushed", turn, _) | ("synced", turn):
                 flushed, names = self.begun.pop(turn)
-                self.dirty.discard(flushed)
+                self.dirty -= flushed
                 self.durable |= names
             case ("naming", place, inode):
                 self.visible[place] = self.file(inode)
@@ -164,11 +194,32 @@ def store_many(root: Path, recorder: CallRecorder, *, tmpfile: bool) -> None:
             list(pool.map(store, half))
 
 
+def store_groups(root: Path, recorder: CallRecorder) -> None:
+    """New files in new folders: groups of three threads, and single files of two others beside them."""
+    driver = LocalDriver(str(root))
+
+    def store(number: int) -> None:
+        keys = [f"folder {each % 5}/{each % 3}/object {number} {each:02}" for each in range(16)]
+        if number < 2:
+            for key in keys:
+                driver.put(key, b"x" * 100, create_only=True)
+                recorder.note("stored", key.encode())
+            return
+        for some in (keys[:12], keys[12:]):
+            prepared = [driver.prepare(key, b"x" * (100 + number)) for key in some]
+            for receipt in driver.publish([each for each in prepared if each is not None]):
+                assert isinstance(receipt, Written)
+                recorder.note("stored", receipt.key.encode())
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(store, range(8)))
+
+
 @pytest.mark.parametrize("tmpfile", [True, False])
 def test_a_power_cut_at_any_moment_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmpfile: bool
 ) -> None:
-    recorder = CallRecorder(monkeypatch, flushes=lambda fd: True)
+    recorder = CallRecorder(monkeypatch)
     store_many(tmp_path, recorder, tmpfile=tmpfile)
     monkeypatch.undo()
     model = replay(tmp_path, recorder.events)
@@ -186,6 +237,42 @@ def test_the_model_notices_a_flush_that_is_missing(
     skip = os.path.isdir if folders else os.path.isfile
     recorder = CallRecorder(monkeypatch, flushes=lambda fd: not skip(fd))
     store_many(tmp_path, recorder, tmpfile=False)
+    monkeypatch.undo()
+    with pytest.raises(AssertionError, match=lost):
+        replay(tmp_path, recorder.events)
+
+
+needs_groups = pytest.mark.skipif(syncing._LIBC is None, reason="files are flushed together on Linux only")
+
+
+@needs_groups
+def test_a_power_cut_at_any_moment_loses_nothing_of_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syncing.FileSystem, "flushes", True)
+    recorder = CallRecorder(monkeypatch)
+    store_groups(tmp_path, recorder)
+    monkeypatch.undo()
+    model = replay(tmp_path, recorder.events)
+    assert sum(event[0] == "stored" for event in recorder.events) == 128
+    # Two flushes for each group of twelve; those of four are flushed one by one.
+    assert sum(event[0] == "synced" for event in recorder.events) == 12
+    assert model.cuts == len(recorder.events) > 500
+
+
+@needs_groups
+@pytest.mark.parametrize(("missing", "lost"), [(1, "is not on the disk"), (0, "has its name, and its")])
+def test_the_model_notices_a_flush_of_a_group_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int, lost: str
+) -> None:
+    """Of the names, or of the contents."""
+    monkeypatch.setattr(syncing.FileSystem, "flushes", True)
+    recorder = CallRecorder(monkeypatch, syncs=lambda number: number % 2 != missing)
+    driver = LocalDriver(str(tmp_path))
+    prepared = [driver.prepare(f"folder/{number}", b"x") for number in range(8)]
+    for receipt in driver.publish([each for each in prepared if each is not None]):
+        assert isinstance(receipt, Written)
+        recorder.note("stored", receipt.key.encode())
     monkeypatch.undo()
     with pytest.raises(AssertionError, match=lost):
         replay(tmp_path, recorder.events)

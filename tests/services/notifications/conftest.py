@@ -14,6 +14,7 @@ from dashboard.services.backends.status import Badge
 from dashboard.services.notifications.notification_values import ChannelDraft, ChannelKind
 from dashboard.services.notifications.notifications import Notifications
 from dashboard.services.services import Services
+from dashboard.services.upkeep import upkeep
 from dashboard.storage.types import Secret
 from tests.services.composed import add_local, composed
 from tests.services.console import ADMIN
@@ -72,7 +73,11 @@ def receiver() -> Iterator[HttpReceiver]:
 
 
 @pytest.fixture
-def told(tmp_path: Path, receiver: HttpReceiver) -> Iterator[NotifiedConsole]:
+def told(
+    tmp_path: Path, receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[NotifiedConsole]:
+    # Whatever disk they run on: one that is nearly full is a message, too.
+    monkeypatch.setattr(upkeep, "_space", lambda path: (1, 100, 50))
     with composed(tmp_path / "instance") as services:
         add_local(services, "nas", tmp_path / "nas")
         found = NotifiedConsole(services, receiver)

@@ -109,7 +109,7 @@ class Named(Enum):
     """What became of giving a file its name."""
 
     YES = "yes"
-    FOLDER_REMOVED = "folder removed"
+    FOLDER_REMOVED = "folder_removed"
     UNSUPPORTED = "unsupported"
 
 

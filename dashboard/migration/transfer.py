@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from dashboard.errors import Kind
 from dashboard.migration.decide import matches_fingerprint, same_time
@@ -36,10 +38,11 @@ from dashboard.storage.errors import ContainerMissing, Exists, NotFound, Storage
 from dashboard.storage.net.rate_limits import RateLimits
 from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.object_powers import ResumesWrites
-from dashboard.storage.types import Entry, ObjectInfo, Written
+from dashboard.storage.types import Entry, ObjectInfo
 
 Stop = Callable[[], bool]
 Attempt = Result | Unpublished[Result]
+T = TypeVar("T")
 
 
 class Transfer:
@@ -72,20 +75,14 @@ class Transfer:
             if should_stop():
                 raise Interrupted
 
-        try:
+        def attempt() -> Attempt:
             self.limits.begin_object(check)
             task.begin()
             with limit_attempts(REQUEST_ATTEMPTS), self.limits.applied(check):
                 ends = self._provenance, self._source_name
                 return _Move(ends, task, should_stop, spent=self._spent, groups=self._groups).run()
-        except Interrupted:
-            return Stopped()
-        except _KeepExisting as kept:
-            return kept.result
-        except NotFound as error:
-            return self._missing(task, error)
-        except StorageError as error:
-            return self._failed(task, error)
+
+        return self._guarded(task, attempt)
 
     def publish(self, group: Sequence[tuple[Task, Unpublished[Result]]]) -> list[Result | None]:
         """Publish what was prepared. Returns what :meth:`move` would have returned, None for those to begin
@@ -94,13 +91,21 @@ class Transfer:
             return [Stopped()] * len(group)
         with self._spent.timed("writing"):
             found = self._groups.publish([each.prepared for _, each in group])
-        return [self._finish(*each, outcome) for each, outcome in zip(group, found, strict=True)]
+        return [
+            self._guarded(task, partial(one.finish, outcome))
+            for (task, one), outcome in zip(group, found, strict=True)
+        ]
 
-    def _finish(self, task: Task, one: Unpublished[Result], outcome: Written | StorageError) -> Result | None:
+    def _guarded(self, task: Task, attempt: Callable[[], T]) -> T | Result:
+        """Return what ``attempt`` returns, or why it did not end."""
         try:
-            return one.finish(outcome)
+            return attempt()
         except Interrupted:
             return Stopped()
+        except _KeepExisting as kept:
+            return kept.result
+        except NotFound as error:
+            return self._missing(task, error)
         except StorageError as error:
             return self._failed(task, error)
 

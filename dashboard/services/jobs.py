@@ -91,17 +91,16 @@ def is_running(session: Session, kind: JobKind, subject_id: int) -> bool:
     )
 
 
+CURRENT_CLAIM = exists().where(
+    JobRow.id == bindparam("b_job"), JobRow.fence == bindparam("b_fence"), JobRow.state == JobState.RUNNING
+)
+"""The condition of :func:`is_current_claim`, for statements that write for the job."""
+_IS_CURRENT = select(CURRENT_CLAIM)
+
+
 def is_current_claim(session: Session, job: Job) -> bool:
     """Whether this claim is still the current one. Call it in the transaction that writes for the job."""
-    return bool(
-        session.scalar(
-            select(
-                exists().where(
-                    JobRow.id == job.id, JobRow.fence == job.fence, JobRow.state == JobState.RUNNING
-                )
-            )
-        )
-    )
+    return bool(session.scalar(_IS_CURRENT, {"b_job": job.id, "b_fence": job.fence}))
 
 
 @dataclass(frozen=True, slots=True)

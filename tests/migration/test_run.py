@@ -70,6 +70,17 @@ def test_no_more_is_moved_at_once_than_an_end_takes_connections(tmp_path: Path) 
     assert 1 <= narrow.most <= 2
 
 
+def assert_all_copied(tmp_path: Path, files: int) -> None:
+    """Copy so many files of 1,000 bytes, by a run that has no other carriers."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    for number in range(files):
+        (here / f"{number}").write_bytes(b"x" * 1000)
+    migrate(tmp_path / "ledgers", LocalDriver(str(here)), LocalDriver(str(there)), Spec(workers=4)).close()
+    assert contents(there) == contents(here)
+
+
 def test_what_the_ledger_holds_back_for_want_of_memory_is_copied_without_a_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,13 +93,7 @@ def test_what_the_ledger_holds_back_for_want_of_memory_is_copied_without_a_pause
         return new_execution(phase)
 
     monkeypatch.setattr(CopyPhase, "_new_execution", count)
-    here, there = tmp_path / "here", tmp_path / "there"
-    for folder in (here, there):
-        folder.mkdir()
-    for number in range(200):
-        (here / f"{number}").write_bytes(b"x" * 1000)
-    migrate(tmp_path / "ledgers", LocalDriver(str(here)), LocalDriver(str(there)), Spec(workers=4)).close()
-    assert contents(there) == contents(here)
+    assert_all_copied(tmp_path, 200)
     assert len(executions) == 1
 
 
@@ -96,13 +101,7 @@ def test_a_run_ends_only_when_every_row_is_settled(tmp_path: Path, monkeypatch: 
     claim, silent = CarrierLedger.claim, iter([True, False, True])
     # It says now and then that there is nothing to claim.
     monkeypatch.setattr(CarrierLedger, "claim", lambda *given: [] if next(silent, False) else claim(*given))
-    here, there = tmp_path / "here", tmp_path / "there"
-    for folder in (here, there):
-        folder.mkdir()
-    for number in range(50):
-        (here / f"{number}").write_bytes(b"x" * 1000)
-    migrate(tmp_path / "ledgers", LocalDriver(str(here)), LocalDriver(str(there)), Spec(workers=4)).close()
-    assert contents(there) == contents(here)
+    assert_all_copied(tmp_path, 50)
 
 
 def test_nothing_to_do_is_a_clean_finish(scenario: Scenario) -> None:

@@ -9,23 +9,22 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Float, Select, Update, bindparam, exists, select, update
+from sqlalchemy import Float, Select, Update, bindparam, select, update
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from dashboard.errors import Kind, StowageError
-from dashboard.jobs.types import DONE, Job, JobContext, JobKind, JobResult, JobState
+from dashboard.jobs.types import DONE, Job, JobContext, JobKind, JobResult
 from dashboard.migration.ledger import FencedOut
 from dashboard.migration.types import AUTOMATIC, Control, Outcome, Spec, State
 from dashboard.models.backends import Backend
-from dashboard.models.migrations import Job as JobRow
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
 from dashboard.services.backends.name_rules_store import NameRulesStore
 from dashboard.services.database import Database, is_server_away, translate_error
 from dashboard.services.engines import BUSY_SECONDS
-from dashboard.services.jobs import enqueue, is_current_claim
+from dashboard.services.jobs import CURRENT_CLAIM, enqueue, is_current_claim
 from dashboard.services.migrations.carrying import processes
 from dashboard.services.migrations.carrying.ends import MigrationEnds, catalogued_files
 from dashboard.services.migrations.carrying.processes import CarrierProcess, carrier_command, carriers_for
@@ -368,10 +367,7 @@ def _requested() -> Select[Any]:
 @cache
 def _saving_elapsed() -> Update:
     """An update of the elapsed time while a claim of the job is the current one."""
-    c, job = Migration.__table__.c, JobRow.__table__.c
-    claim = (job.id == bindparam("b_job")) & (job.fence == bindparam("b_fence"))
-    current = exists().where(claim, job.state == JobState.RUNNING.value)
-    change = update(Migration).where(c.id == bindparam("b_id"), current)
+    change = update(Migration).where(Migration.__table__.c.id == bindparam("b_id"), CURRENT_CLAIM)
     return change.values(elapsed=bindparam("b_elapsed", type_=Float))
 
 

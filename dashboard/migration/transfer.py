@@ -91,10 +91,8 @@ class Transfer:
             return [Stopped()] * len(group)
         with self._spent.timed("writing"):
             found = self._groups.publish([each.prepared for _, each in group])
-        return [
-            self._guarded(task, partial(one.finish, outcome))
-            for (task, one), outcome in zip(group, found, strict=True)
-        ]
+        pairs = zip(group, found, strict=True)
+        return [self._guarded(task, partial(one.finish, outcome)) for (task, one), outcome in pairs]
 
     def _guarded(self, task: Task, attempt: Callable[[], T]) -> T | Result:
         """Return what ``attempt`` returns, or why it did not end."""
@@ -160,7 +158,7 @@ class _Move:
     def run(self) -> Attempt:
         row = self._row
         if self._task.recheck_source or row.maybe_written:
-            self._entry = _entry(self._source.stat(row.key))
+            self._entry = self._source.stat(row.key).entry
         if row.maybe_written:
             self._take_up()
         if row.action is Action.KEEP_BOTH:
@@ -292,7 +290,7 @@ class _Move:
         ours = self._provenance.wrote(found, self._task, self._entry, sent=sent)
         self._source_info = self._source.stat(row.key) if ours else None
         if self._source_info is not None:
-            self._entry = _entry(self._source_info)
+            self._entry = self._source_info.entry
         reported = found.md5 or found.etag
         if self._source_info is not None and (self._spec.verify is Verify.READBACK or not reported):
             if found.size != self._entry.size:
@@ -398,7 +396,3 @@ class _Move:
         if found == written.md5:
             return replace(done, state=ObjectState.VERIFIED)
         return Failed(Kind.DAMAGED, READ_BACK_DIFFERS, retryable=True, bad_copy=done)
-
-
-def _entry(info: ObjectInfo) -> Entry:
-    return Entry(info.key, info.size, info.modified, info.etag)

@@ -123,6 +123,11 @@ class ObjectInfo:
     attributes: Attributes = field(default_factory=Attributes)
     settled: bool = True
 
+    @property
+    def entry(self) -> Entry:
+        """The object as a listing shows it."""
+        return Entry(self.key, self.size, self.modified, self.etag)
+
     def __getitem__(self, name: str) -> object:
         """Return a field, or an attribute such as ``content_type``, by name, for programs that expect a
         mapping. ``path`` and ``last_modified`` are other names of ``key`` and ``modified``. Raises

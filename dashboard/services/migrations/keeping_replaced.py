@@ -152,7 +152,7 @@ class KeepsReplaced(ObservesChanges):
 
     def _copy(self, found: ObjectInfo) -> None:
         """Copy under the first name that is free, unless one of them has this content already."""
-        entry = Entry(found.key, found.size, found.modified, found.etag)
+        entry = found.entry
         for number in range(1, MAX_STATES + 1):
             name = kept_name(self._folder, found.key, number)
             self._raw.check_key(name)

@@ -105,8 +105,7 @@ class MemoryDriver:
         for key in keys:
             found = self._objects.get(key)
             if found is not None:
-                info = found.info
-                yield Entry(info.key, info.size, info.modified, info.etag)
+                yield found.info.entry
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""

@@ -82,7 +82,7 @@ def _interrupted(driver: Driver, entry: Entry, to: str) -> Transferred | None:
     if found is None or found.size != entry.size:
         return None
     info = driver.stat(entry.key)
-    now = Entry(info.key, info.size, info.modified, info.etag)
+    now = info.entry
     if not same_content(driver, driver, now, found):
         return None
     return Transferred(info, found, moved=False)

@@ -63,7 +63,7 @@ class LocalTransfers:
             self._catalogue.observe(info.id, [Entry(to, stored.size, stored.modified, stored.etag)])
             return Outcome(entry.key, to)
 
-        found = here.list() if is_folder else iter((_entry(here, path.name),))
+        found = here.list() if is_folder else iter((here.stat(path.name).entry,))
         return _each(found, store)
 
     def get(
@@ -97,7 +97,7 @@ class LocalTransfers:
             copy_into(driver, there, entry, to, replace=replace)
             return Outcome(entry.key, str(root / to))
 
-        found = without_markers(driver.list(key)) if is_folder else iter((_entry(driver, key),))
+        found = without_markers(driver.list(key)) if is_folder else iter((driver.stat(key).entry,))
         return _each((entry for entry in found if not entry.key.endswith("/")), fetch)
 
 
@@ -132,11 +132,6 @@ def copy_into(source: Driver, destination: Driver, entry: Entry, to: str, *, rep
         if stat_or_none(destination, to) is not None:
             raise Exists(to) from None
         copy(create_only=False)
-
-
-def _entry(driver: Driver, key: str) -> Entry:
-    info = driver.stat(key)
-    return Entry(info.key, info.size, info.modified, info.etag)
 
 
 def _each(entries: Iterator[Entry], change: Callable[[Entry], Outcome]) -> Iterator[Outcome]:

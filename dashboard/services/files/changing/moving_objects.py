@@ -15,7 +15,7 @@ from dashboard.storage.driver import DeletesUnchanged, Driver, stat_or_none
 from dashboard.storage.errors import Changed, Exists, NotFound, StorageError, Unsupported
 from dashboard.storage.naming import add_unique_suffix
 from dashboard.storage.object_powers import MovesWithin
-from dashboard.storage.types import Entry, ObjectInfo
+from dashboard.storage.types import ObjectInfo
 
 _NUMBERED = 20
 """Names “a (2).txt” to “a (20).txt” are tried before a random one."""
@@ -132,7 +132,7 @@ def _copy(driver: Driver, info: ObjectInfo, to: str, *, replace: bool) -> None:
         copy_object(
             driver,
             driver,
-            Entry(info.key, info.size, info.modified, info.etag),
+            info.entry,
             to=to,
             create_only=create_only,
             progress=lambda done: None,

@@ -30,7 +30,6 @@ from dashboard.services.jobs import enqueue
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.driver import DeletesUnchanged, Driver, LimitsConnections, stat_or_none
 from dashboard.storage.errors import Changed, StorageError
-from dashboard.storage.types import Entry
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +231,7 @@ def _delete_once(driver: Driver, row: Row[Any], before: float) -> _Result:
         # Gone already, by an earlier run of this job or by somebody else; or it waits on a stand-in to be
         # written back, so its row is left to the next count.
         return _Result(row, missing=True)
-    if not is_unchanged(row, Entry(info.key, info.size, info.modified, info.etag)):
+    if not is_unchanged(row, info.entry):
         return _Result(row, kept=CHANGED)
     if info.modified is None or info.modified >= before:
         return _Result(row, kept=NOT_OLD)

@@ -100,8 +100,8 @@ class Settings:
     credentials. ``accel_redirects``: folders whose files nginx sends, each with its internal address there.
     ``sendfile_roots``: folders whose files another server in front sends. ``max_workers``: most threads a
     migration may use. ``bandwidth_limit`` (see ``Bandwidth``), ``objects_per_second`` (0: any number): of
-    migrations without their own. ``carriers``: processes that copy one migration together, 0 for as many as
-    there are cores. ``api_requests_per_minute``: of one API token. ``max_upload_size``: bytes
+    migrations without their own. ``carriers``: processes that copy one migration together, 0 for up to one
+    for each core, where they help. ``api_requests_per_minute``: of one API token. ``max_upload_size``: bytes
     of the largest upload. ``upload_quota``: bytes that one person may have uploaded in total, 0 for any
     number. ``clamav``: the address of the virus scanner. ``language``: of pages for people who chose none and
     whose browser asks for none of ours. ``time_zone``: of pages for people who chose none, by its IANA name;
@@ -124,7 +124,7 @@ class Settings:
     accel_redirects: tuple[tuple[Path, str], ...] = ()
     sendfile_roots: tuple[Path, ...] = ()
     max_workers: int = 256
-    carriers: int = 1
+    carriers: int = 0
     bandwidth_limit: str = "off"
     objects_per_second: float = 0.0
     api_requests_per_minute: int = 1200
@@ -285,7 +285,7 @@ class Settings:
             accel_redirects=_redirects(env, "STOWAGE_ACCEL_REDIRECTS"),
             sendfile_roots=_paths(env, "STOWAGE_SENDFILE_ROOTS"),
             max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 256)),
-            carriers=overrides.get("carriers", _integer(env, "STOWAGE_CARRIERS", 1)),
+            carriers=overrides.get("carriers", _integer(env, "STOWAGE_CARRIERS", 0)),
             bandwidth_limit=str(_limit(env, "STOWAGE_BANDWIDTH_LIMIT", Bandwidth.parse)),
             objects_per_second=_limit(env, "STOWAGE_OBJECTS_PER_SECOND", parse_objects),
             api_requests_per_minute=overrides.get(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Engine, MetaData, event
 
 from dashboard.models.every_table import METADATA
 from dashboard.services import database, engines
+from dashboard.services.migrations.carrying import machine
 from dashboard.services.people import passwords
 
 PRAGMAS = engines.PRAGMAS
@@ -42,6 +44,7 @@ def taken() -> Iterator[None]:
         _leave_writing_to_the_system(patch)
         _compile_statements_once(patch)
         _compile_templates_once(patch)
+        _copy_in_this_process(patch)
         for metadata in METADATA.values():
             _describe_tables_once(patch, metadata)
         yield
@@ -107,6 +110,11 @@ def _describe_tables_once(patch: pytest.MonkeyPatch, metadata: MetaData) -> None
         made[dialect] = said
 
     patch.setattr(metadata, "create_all", replay)
+
+
+def _copy_in_this_process(patch: pytest.MonkeyPatch) -> None:
+    """Tests break drivers in their own process, which others would not notice."""
+    patch.setattr(machine, "WINDOW_SECONDS", math.inf)
 
 
 def _compile_templates_once(patch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,7 @@ OWN: tuple[KnownVariable, ...] = (
     _own(
         "carriers",
         "General",
-        "How many processes copy one migration, 1 to 64; 0 for as many as there are processor cores.",
+        "How many processes copy one migration, 1 to 64; 0 for up to one for each processor core.",
         _NOW,
     ),
     _own(

@@ -197,12 +197,14 @@ class MigrationHandler:
     ) -> EmbeddedCarriers:
         from dashboard.migration.leftovers import sweep_interrupted
         from dashboard.services.migrations.carrying.embedded import MAX_FAILURES, EmbeddedCarriers
+        from dashboard.services.migrations.carrying.machine import Headroom
 
         settings = self._settings()
+        chosen = spec.carriers or settings.carriers
         if self._remote:
             wanted = self._remote.most(row.id, spec.carriers)
         else:
-            wanted = spec.carriers or settings.carriers or processes.default_carriers()
+            wanted = chosen or processes.default_carriers()
         ledger.parts = carriers_for(wanted, spec, row.spec, ends)
 
         def start_process(number: int) -> CarrierProcess:
@@ -217,6 +219,7 @@ class MigrationHandler:
             start=start,
             sweep=lambda stop: sweep_interrupted(ends[1], ledger, row.source, stop=stop),
             max_failures=REMOTE_FAILURES if self._remote else MAX_FAILURES,
+            headroom=None if chosen or self._remote else Headroom(),
         )
 
     def _version(self, backend_id: int | None) -> int:

@@ -23,6 +23,7 @@ from dashboard.migration.live import MAX_SHOWN
 from dashboard.migration.pool import PhaseThread
 from dashboard.migration.retry_policy import RunAborted
 from dashboard.services.migrations.carrying.carrier_ledger import LEASE_SECONDS
+from dashboard.services.migrations.carrying.machine import Headroom
 from dashboard.services.migrations.carrying.observed import ObservedCarriers
 from dashboard.services.migrations.carrying.run_ledger import Overview, RunLedger
 from dashboard.storage.net.rate_limits import Rates
@@ -71,7 +72,8 @@ class _Child:
 
 class EmbeddedCarriers:
     """``most``: how many carriers there may be, the run included.
-    ``start(number)`` starts a process; ``sweep(stop)`` removes what interrupted writes left. See
+    ``start(number)`` starts a process; ``sweep(stop)`` removes what interrupted writes left. With
+    ``headroom`` a process is started only where it would help, else wherever there is enough to do. See
     ``Carriers``."""
 
     def __init__(
@@ -82,8 +84,10 @@ class EmbeddedCarriers:
         start: Callable[[int], Process],
         sweep: Callable[[threading.Event], None],
         max_failures: int = MAX_FAILURES,
+        headroom: Headroom | None = None,
     ) -> None:
         self._ledger = ledger
+        self._headroom = headroom
         self._most = most
         self._start = start
         self._sweep = sweep
@@ -111,7 +115,8 @@ class EmbeddedCarriers:
         now = time.monotonic()
         if now < self._due and not (listing_final and not own.busy):
             return listing_final and self._all_own
-        self._due = now + (TEND_SECONDS if self._most > 1 else ALONE_SECONDS)
+        alone = not self._children and (self._most == 1 or self._headroom is not None)
+        self._due = now + (ALONE_SECONDS if alone else TEND_SECONDS)
         self._reap()
         seen = self._seen = self._ledger.overview()
         self._abort_with_them(seen)
@@ -120,7 +125,7 @@ class EmbeddedCarriers:
         if self._children and seen.uncut and seen.ready < self._most:
             self._ledger.cut_ahead()
         more_would_wait = own.limits.holds or len(self._children) + 1 >= self._most
-        if not more_would_wait and self._is_worth_another(seen, now):
+        if not more_would_wait and self._would_help(now) and self._is_worth_another(seen, now):
             self._add()
         # Rows planned after this look are not in it.
         self._all_own = listing_final and not seen.is_left_to_others
@@ -213,6 +218,9 @@ class EmbeddedCarriers:
             self._ledger.assign(wanted, rates)
             self._assigned, self._assigned_rates = wanted, rates
 
+    def _would_help(self, now: float) -> bool:
+        return self._headroom is None or self._headroom.is_there(now)
+
     def _is_worth_another(self, seen: Overview, now: float) -> bool:
         if self._failures >= self._max_failures or not (seen.ready or seen.uncut):
             return False
@@ -229,6 +237,8 @@ class EmbeddedCarriers:
         return max(seconds, by_bytes) >= WORTHWHILE_SECONDS
 
     def _add(self) -> None:
+        if self._headroom:
+            self._headroom.restart()
         self._last_number += 1
         number = self._last_number
         self._ledger.add_carrier(number, time.time())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 
 from dashboard.migration.types import Spec
+from dashboard.services.migrations.carrying.machine import cores, memory
 from dashboard.services.migrations.spec import AS_OF, REPLACED_IN
 from dashboard.settings import Settings
 from dashboard.storage.driver import Driver, LimitsConnections
@@ -26,12 +26,7 @@ KILL_SECONDS = 5.0
 
 def default_carriers() -> int:
     """One for each core that this process may use, as far as the memory allows."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        memory = 0
-    return max(1, min(cores, MAX_DEFAULT, memory // 4 // MEMORY_EACH))
+    return max(1, min(cores(), MAX_DEFAULT, memory() // 4 // MEMORY_EACH))
 
 
 def carriers_for(wanted: int, spec: Spec, stored: dict[str, object], ends: tuple[Driver, Driver]) -> int:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from dashboard.migration.carrying.carriers import Carriers
 from dashboard.migration.ledger import Ledger
 from dashboard.migration.leftovers import sweep_interrupted
 from dashboard.migration.types import Control, ObjectState, Outcome, Spec, State
-from dashboard.services.migrations.carrying import embedded
+from dashboard.services.migrations.carrying import embedded, machine
 from dashboard.services.migrations.carrying.embedded import EmbeddedCarriers
+from dashboard.services.migrations.carrying.machine import Headroom
 from dashboard.services.migrations.carrying.processes import CarrierProcess
 from dashboard.services.migrations.carrying.run_ledger import RunLedger
 from dashboard.storage.drivers.local.driver import LocalDriver
@@ -43,6 +45,7 @@ class Crew:
         self.threads: list[CarrierThread] = []
         self.most = 2
         self.max_failures = embedded.MAX_FAILURES
+        self.headroom: Headroom | None = None
         self.lease = 15.0
         self.other = FailingDriver(LocalDriver(str(self.scenario.there)))
         """The destination as the other carriers see it."""
@@ -60,6 +63,7 @@ class Crew:
             start=partial(self._start, ledger),
             sweep=lambda stop: sweep(stop=stop),
             max_failures=self.max_failures,
+            headroom=self.headroom,
         )
 
     def _start(self, ledger: RunLedger, number: int) -> CarrierThread:
@@ -115,6 +119,29 @@ def test_the_work_is_shared_and_every_object_copied_once(crew: Crew) -> None:
     assert len(crew.other.keys_of("put")) >= 50
     assert [thread.poll() for thread in crew.threads] == [0]
     assert crew.ledgers.live().spent == {}
+
+
+def test_none_is_started_where_it_would_not_help(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "ALONE_SECONDS", 0.0)
+    looks: list[float] = []
+    crew.headroom = Headroom(lambda: 0.0, lambda: looks.append(0.0) or 0.0)  # type: ignore[func-returns-value]
+    monkeypatch.setattr(machine, "WINDOW_SECONDS", 0.001)
+    crew.scenario.fill(some_objects(300))
+    crew.scenario.assert_clean(crew.scenario.run(SPEC))
+    assert looks
+    assert not crew.threads
+
+
+def test_one_is_started_where_it_helps(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "ALONE_SECONDS", 0.02)
+    monkeypatch.setattr(machine, "WINDOW_SECONDS", 0.01)
+    # Every look finds a busy process and an idle machine.
+    cpu, idle = count(0, 1000), count(0, 1000)
+    crew.headroom = Headroom(lambda: next(cpu), lambda: next(idle))
+    crew.scenario.fill(some_objects(300))
+    hold_until_others_work(crew, puts=50)
+    crew.scenario.assert_clean(crew.scenario.run(SPEC))
+    assert len(crew.other.keys_of("put")) >= 50
 
 
 @pytest.mark.parametrize("control", [Control.PAUSE, Control.CANCEL])

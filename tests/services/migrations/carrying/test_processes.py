@@ -16,7 +16,7 @@ from dashboard.app import open_services
 from dashboard.migration.transfer import Transfer
 from dashboard.migration.types import Outcome, Progress, Spec, State
 from dashboard.models.work import carriers
-from dashboard.services.migrations.carrying import embedded
+from dashboard.services.migrations.carrying import embedded, machine, processes
 from dashboard.services.migrations.carrying.processes import carriers_for
 from dashboard.services.services import Services
 from dashboard.settings import Settings
@@ -142,6 +142,29 @@ def test_a_bucket_is_filled_by_two_processes_that_a_pause_stops(
     with _console(settings, tmp_path) as services:
         add_s3(services, "bucket", seaweedfs.endpoint, seaweedfs.new_bucket(), seaweedfs.admin)
         _assert_paused_resumed_and_the_same(services, _Others(services, monkeypatch), "bucket")
+
+
+def test_nobody_asks_for_two_processes_and_both_cores_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "WINDOW_SECONDS", 0.01)
+    monkeypatch.setattr(machine, "OWN_CORES", -1.0)
+    monkeypatch.setattr(machine, "IDLE_CORES", -1.0)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
+    with _console(Settings.from_env({}, instance=tmp_path / "instance"), tmp_path) as services:
+        add_local(services, "there", tmp_path / "there")
+        others = _Others(services, monkeypatch)
+        number = services.migrations.create(ADMIN, "here", "there", Spec(workers=8), approve=True)
+        seen: set[int] = set()
+
+        def let_go_once_both_copy(progress: Progress) -> None:
+            seen.update(each.pid for each in progress.carriers)
+            others.held = others.held and not others.copied()
+
+        done = _run(services, number, let_go_once_both_copy)
+        assert (done.state, done.outcome) == (State.FINISHED, Outcome.CLEAN)
+        assert len(seen) == 2
+        assert digests(services, "there") == digests(services, "here")
 
 
 @pytest.mark.torture

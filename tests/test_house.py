@@ -113,6 +113,7 @@ SMALL = {
     "storage/library/media_backend.py": "the calls of other programs' media storages",
     "storage/paths.py": "a name that drivers of other packages have written down",
     "storage/inspection/listing.py": "listings, for migrations, checks and counts alike",
+    "storage/net/at_once.py": "for the engine and for what is found out about a container",
     "storage/net/memory_budget.py": "for all transfers of a process",
     "storage/purposes.py": "a name that programs have written down",
     "storage/wrappers/common/stored_powers.py": "for two wrappers that do not know each other",

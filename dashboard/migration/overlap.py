@@ -3,7 +3,7 @@
 Addresses do not tell: a folder on this disk may be what an SFTP server serves, and one bucket has many
 endpoints. So a marker, a small object with a random name, is written to the destination, and the source's
 listing is searched for it: under its own key the two are the same place, under a longer one the destination
-lies inside the source. Nothing else is written until the source is completely listed.
+lies inside the source. Until the source is completely listed nothing is written but objects with such names.
 
 If one lies inside the other, the outer listing has the inner objects under longer keys. A folder that has
 several of them may also be an earlier copy, so a marker is written *there* and searched for in the inner one.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 
 from dashboard.errors import Kind
@@ -32,6 +33,7 @@ from dashboard.storage.inspection.listing import (
     parse_marker,
     without_markers,
 )
+from dashboard.storage.net.at_once import call_at_once, calls_at_once
 from dashboard.storage.types import Entry
 
 STALE_SECONDS = 3600.0
@@ -93,24 +95,53 @@ class OverlapSearch:
         self._destination_samples: list[Entry] = []
         self._folders_checked = 0
 
-    def begin(self) -> None:
-        """Write the markers and check the most likely places for them. Raises ``Overlap``."""
-        key = self._prefix + self._marker_name
-        self._write_marker(key)
+    def begin(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Write the markers and check the most likely places for them. Raises ``Overlap``.
+
+        ``meanwhile`` is called in another thread once the destination has taken a marker, while markers are
+        looked for by name; nothing is listed before it has returned. Raises what it raises.
+        """
+        self._write_marker(self._prefix + self._marker_name)
         # Before anything is listed, because servers may cache listings.
-        if _has(self._source, key):
-            raise _same_place_error()
-        for folder in self._candidate_folders(self._paths[1]):
-            if _has(self._source, folder + key):
-                raise _inside_source_error(folder)
+        call_at_once([self._look_at_source, self._look_at_destination, meanwhile])
+        call_at_once([self._sample_source, self._sample_destination])
+        self._look_at_folders()
+
+    def _look_at_source(self) -> None:
+        """Raise ``Overlap`` if the marker is in the source, where the paths say that it may be."""
+        folders = ["", *self._candidate_folders(self._paths[1])]
+        looks = [partial(self._look_at_source_folder, folder) for folder in folders]
+        call_at_once(looks, calls_at_once(self._source))
+
+    def _look_at_source_folder(self, folder: str) -> None:
+        if _has(self._source, folder + self._prefix + self._marker_name):
+            raise _inside_source_error(folder) if folder else _same_place_error()
+
+    def _look_at_destination(self) -> None:
         if self._is_visible(self._prefix, [self._prefix]):
             raise _same_place_error()
+
+    def _sample_source(self) -> None:
         self._source_samples = self._first(self._source, self._enters)
+
+    def _sample_destination(self) -> None:
         self._destination_samples = self._first(self._destination)
-        for folder in self._candidate_folders(self._paths[0]):
-            self._check_folder(folder)
-        for folder in self._candidate_folders(self._paths[1]):
-            self._check_source_folder(folder)
+
+    def _look_at_folders(self) -> None:
+        """Look into the folders in which one place would see the other, as the paths say."""
+        seen_from_destination, seen_from_source = map(self._candidate_folders, self._paths)
+        inner: list[str] = []
+        outer: list[str] = []
+        call_at_once(
+            [
+                lambda: inner.extend(_where(self._destination, seen_from_destination, self._source_samples)),
+                lambda: outer.extend(_where(self._source, seen_from_source, self._destination_samples)),
+            ]
+        )
+        for folder in inner:
+            self._try_folder(folder)
+        for folder in outer:
+            self._try_source_folder(folder)
 
     def _first(self, driver: Driver, enters: Callable[[str], bool] = lambda folder: True) -> list[Entry]:
         readable = list_readable(driver, self._prefix, unreadable=lambda folder, error: None, enters=enters)
@@ -170,27 +201,28 @@ class OverlapSearch:
 
     def _check_folder(self, folder: str) -> None:
         """Raise ``Overlap`` if this folder of the destination is the source."""
-        if not self._may_overlap(self._destination, folder, self._source_samples):
-            return
+        if self._may_try() and _has_all(self._destination, folder, self._source_samples):
+            self._try_folder(folder)
+
+    def _check_source_folder(self, folder: str) -> None:
+        """Raise ``Overlap`` if this folder of the source is the destination."""
+        if self._may_try() and _has_all(self._source, folder, self._destination_samples):
+            self._try_source_folder(folder)
+
+    def _may_try(self) -> bool:
+        return self._folders_checked < MAX_FOLDERS_CHECKED
+
+    def _try_folder(self, folder: str) -> None:
+        self._folders_checked += 1
         key = self._prefix + self._marker_name
         self._write_marker(folder + key)
         if _has(self._source, key) or self._is_visible(self._prefix, [folder + self._prefix]):
             raise _inside_destination_error(folder)
 
-    def _check_source_folder(self, folder: str) -> None:
-        """Raise ``Overlap`` if this folder of the source is the destination."""
-        if self._may_overlap(self._source, folder, self._destination_samples) and self._is_visible(
-            folder + self._prefix, [self._prefix]
-        ):
-            raise _inside_source_error(folder)
-
-    def _may_overlap(self, outer: Driver, folder: str, inner: Sequence[Entry]) -> bool:
-        if self._folders_checked >= MAX_FOLDERS_CHECKED or not inner:
-            return False
-        if not all(_has(outer, folder + entry.key, entry.size) for entry in inner):
-            return False
+    def _try_source_folder(self, folder: str) -> None:
         self._folders_checked += 1
-        return True
+        if self._is_visible(folder + self._prefix, [self._prefix]):
+            raise _inside_source_error(folder)
 
     def _is_visible(self, here: str, there: Sequence[str]) -> bool:
         """Whether a marker that is stored in the source for a moment appears in the destination."""
@@ -282,6 +314,23 @@ def _has(driver: Driver, key: str, size: int | None = None) -> bool:
         # S3 denies a stat of a missing object to clients that may not list.
         return any(entry.key == key for entry in driver.list(key))
     return found is not None and size in (None, found.size)
+
+
+def _has_all(outer: Driver, folder: str, inner: Sequence[Entry]) -> bool:
+    """Whether a folder has these objects, at least one."""
+    return bool(inner) and all(_has(outer, folder + entry.key, entry.size) for entry in inner)
+
+
+def _where(outer: Driver, folders: Iterable[str], inner: Sequence[Entry]) -> list[str]:
+    """Return the folders that have these objects; looks into several at once."""
+    folders, found = list(folders), set[str]()
+
+    def look(folder: str) -> None:
+        if _has_all(outer, folder, inner):
+            found.add(folder)
+
+    call_at_once([partial(look, folder) for folder in folders], calls_at_once(outer))
+    return [folder for folder in folders if folder in found]
 
 
 def _same_place_error() -> Overlap:

@@ -201,7 +201,7 @@ class _Run:
                 if not self._copying:
                     return self._end_early(State.READY)
             else:
-                self._phase.wait(0.05)
+                (self._ready_to_copy if self._copying else self._phase).wait(0.05)
             self._publish("copying" if self._copy else "listing")
 
     @property
@@ -220,11 +220,8 @@ class _Run:
             random=self._random,
             began=self._started_at,
         )
-        if stop.is_set():
-            return
-        retry(partial(self._plan, stop), stop, self._random)
         if not stop.is_set():
-            self._ready_to_copy.set()
+            retry(partial(self._plan, stop), stop, self._random)
 
     def _plan(self, stop: threading.Event) -> None:
         """List source and destination unless an earlier run has, and check whether they overlap."""
@@ -245,9 +242,12 @@ class _Run:
             clock=self._clock,
         )
         try:
-            search.begin()
-            if not self._listing_final:
+            if self._listing_final:
+                search.begin()
+            else:
+                search.begin(meanwhile=self._rules)
                 plan(source, destination, spec, self._ledger, stop.is_set, search=search, rules=self._rules())
+            self._ready_to_copy.set()  # The markers are removed beside it.
         finally:
             search.close()
 

@@ -276,7 +276,7 @@ def test_the_same_memory_is_one_place() -> None:
     search = OverlapSearch(place, place, "", migration_id=1, save=kept.append)
     with pytest.raises(Overlap, match="same place"):
         search.begin()
-    ((written,),) = kept
+    (written,) = kept[0]
     assert [entry.key for entry in place.list()] == [written]
     search.close()
     assert (list(place.list()), kept[-1]) == ([], [])

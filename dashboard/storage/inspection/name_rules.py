@@ -13,16 +13,19 @@ import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver, KeepsFolders
-from dashboard.storage.errors import ContainerMissing, InvalidKey, StorageError
+from dashboard.storage.errors import ContainerMissing, InvalidKey, NotFound, StorageError
 from dashboard.storage.inspection.listing import MARKER_CONTENT, new_marker_name
+from dashboard.storage.net.at_once import call_at_once, calls_at_once
 
 LISTING_LAG_SECONDS = 1.0
 """After this time a listing that is incomplete is requested once more."""
 
+_PLAIN = "plain"
 _LAST = "last"
 """The name that is written last, which every container keeps: a listing that shows it is not behind."""
 _CASES = "case", "CASE"
@@ -128,8 +131,8 @@ class NameRules:
 def probe_name_rules(driver: Driver) -> NameRules:
     """Find out the rules of a container with test objects, which are removed again.
 
-    Names that it refuses with an error need no rule. Raises ``StorageError`` if nothing can be written,
-    listed or deleted.
+    Names that it refuses with an error need no rule. Makes several calls at once, as many as the driver
+    accepts connections. Raises ``StorageError`` if nothing can be written, listed or deleted.
     """
     return _NameProbe(driver).rules()
 
@@ -139,7 +142,9 @@ class _NameProbe:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._at_once = calls_at_once(driver)
         self._folder = new_marker_name(0, time.time()) + "/"
+        self._tried: set[str] = set()
         self._kept: set[str] = set()
         self._refused: set[str] = set()
         self._taken: set[str] = set()
@@ -147,18 +152,12 @@ class _NameProbe:
 
     def rules(self) -> NameRules:
         try:
-            self._write("plain")
+            self._put(_PLAIN)
             # Where nothing can be deleted, no more is written.
-            self._driver.delete(self._folder + "plain")
+            self._driver.delete(self._folder + _PLAIN)
+            self._tried.clear()
             self._kept.clear()
-            for first, second in (_CASES, (_NFC, _NFD)):
-                self._write(first)
-                if self._answers(second):
-                    self._taken.add(second)
-                else:
-                    self._write(second)
-            for odd in _UNUSUAL_NAMES.values():
-                self._write(odd.example)
+            self._write_all()
             self._write(_LAST)
             self._look()
             altered = self._kept - self._listed | self._refused
@@ -170,34 +169,76 @@ class _NameProbe:
         finally:
             self._tidy()
 
-    def _write(self, name: str) -> None:
+    def _write_all(self) -> None:
+        """Write the names at once. What fails beside others says nothing about a name, as a server may break
+        off all connections for one of them: it is written once more, alone."""
+        groups = [_CASES, (_NFC, _NFD), *((odd.example,) for odd in _UNUSUAL_NAMES.values())]
+        failed: set[tuple[str, ...]] = set()
+
+        def write(group: tuple[str, ...]) -> None:
+            try:
+                self._write_group(group, self._put, self._exists)
+            except ContainerMissing:
+                raise
+            except StorageError:
+                failed.add(group)
+
+        call_at_once([partial(write, group) for group in groups], self._at_once)
+        for group in groups:
+            if group in failed:
+                self._write_group(group, self._write, self._answers)
+
+    def _write_group(
+        self, group: tuple[str, ...], write: Callable[[str], None], exists: Callable[[str], bool]
+    ) -> None:
+        """Write a name, or a pair: the second only if it does not exist once the first does. Called again,
+        it goes on where it failed."""
+        if group[0] not in self._kept:
+            write(group[0])
+        for second in group[1:]:
+            # Once it was tried it may exist because of that.
+            if second not in self._tried and exists(second):
+                self._taken.add(second)
+            else:
+                write(second)
+
+    def _put(self, name: str) -> None:
         key = self._folder + name
+        self._driver.check_key(key)
+        self._tried.add(name)
+        _retry_once(lambda: self._driver.put(key, MARKER_CONTENT))
+        self._kept.add(name)
+
+    def _write(self, name: str) -> None:
+        """Write a name, and note what becomes of it."""
         try:
-            self._driver.check_key(key)
-            _retry_once(lambda: self._driver.put(key, MARKER_CONTENT))
+            self._put(name)
         except ContainerMissing:
             raise
         except StorageError as error:
             # Of an odd name any error is a refusal: some servers break off for what they do not like.
-            if name == "plain":
-                raise
             if error.kind is Kind.CONFLICT:
                 self._taken.add(name)
             elif name == _HIDDEN.example and isinstance(error, InvalidKey):
                 # The driver has found out what the server does; people must learn about existing names.
                 self._refused.add(name)
-        else:
-            self._kept.add(name)
 
-    def _answers(self, name: str) -> bool:
-        """Whether an object exists under a name that was not written."""
+    def _exists(self, name: str) -> bool:
+        """Whether an object exists under a name that was not written. Raises any other answer."""
         try:
             _retry_once(lambda: self._driver.stat(self._folder + name))
+        except NotFound:
+            return False
+        return True
+
+    def _answers(self, name: str) -> bool:
+        """The same; any other answer is a no."""
+        try:
+            return self._exists(name)
         except ContainerMissing:
             raise
         except StorageError:
             return False
-        return True
 
     def _look(self) -> None:
         try:
@@ -227,12 +268,15 @@ class _NameProbe:
         return second in self._taken or (second in self._kept and not {first, second} <= self._listed)
 
     def _tidy(self) -> None:
-        for name in sorted(self._kept | self._listed):
-            with suppress(StorageError):
-                self._driver.delete(self._folder + name)
+        names = sorted(self._tried | self._listed)
+        call_at_once([partial(self._delete, name) for name in names], self._at_once)
         if isinstance(self._driver, KeepsFolders):
             with suppress(StorageError):
                 self._driver.remove_folder(self._folder.rstrip("/"))
+
+    def _delete(self, name: str) -> None:
+        with suppress(StorageError):
+            self._driver.delete(self._folder + name)
 
 
 def _retry_once(call: Callable[[], object]) -> None:

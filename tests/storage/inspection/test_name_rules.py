@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -11,9 +14,10 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.errors import InvalidKey, StorageError
+from dashboard.storage.errors import ContainerMissing, InvalidKey, StorageError
 from dashboard.storage.inspection.listing import MARKER_PREFIX
 from dashboard.storage.inspection.name_rules import NameRules, probe_name_rules
+from dashboard.storage.net.at_once import MAX_CALLS
 from dashboard.storage.probe import probe
 from dashboard.storage.types import Entry, ObjectInfo, Written
 from tests.servers.drivers import s3_on
@@ -121,6 +125,131 @@ def test_only_a_listing_that_is_behind_is_waited_for(
     place = Behind(changed, behind=behind)
     assert probe_name_rules(place) == rules
     assert place.listings == listings
+
+
+class Stumbling(Changing):
+    """Fails all calls of a kind as often as the probe makes them beside others, perhaps after storing."""
+
+    def __init__(self, changed: Callable[[str], str], verb: str, *, stored: bool) -> None:
+        super().__init__(changed, hidden=nothing)
+        self.stored = stored
+        self.verb = verb
+        self.calls: Counter[tuple[str, str]] = Counter()
+
+    def stumble(self, verb: str, key: str) -> None:
+        name = key.rpartition("/")[2]
+        self.calls[verb, name] += 1
+        # Each call is made a second time at once if its error is worth it.
+        if verb == self.verb and name not in ("plain", "last") and self.calls[verb, name] <= 2:
+            raise StorageError(Kind.UNREACHABLE, "The server broke off.", retryable=True)
+
+    def put(self, key: str, data: bytes, **more: Any) -> Written:
+        written = super().put(key, data, **more) if self.stored else None
+        self.stumble("put", key)
+        return written or super().put(key, data, **more)
+
+    def stat(self, key: str) -> ObjectInfo:
+        self.stumble("stat", key)
+        return super().stat(key)
+
+
+@pytest.mark.parametrize("verb", ["put", "stat"])
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(
+    ("changed", "rules"),
+    [
+        (same, NameRules()),
+        (str.lower, NameRules(ignores_case=True)),
+        (composed, NameRules(ignores_normalization=True, altered=("decomposed",))),
+        (lambda k: k.replace("\x01", "_").replace("\\", "_"), NameRules(altered=("control", "backslash"))),
+    ],
+)
+def test_what_fails_beside_others_is_tried_alone(
+    changed: Callable[[str], str], rules: NameRules, stored: bool, verb: str
+) -> None:
+    place = Stumbling(changed, verb, stored=stored)
+    assert probe_name_rules(place) == rules
+    assert list(place.list()) == []
+
+
+def test_the_names_are_written_and_removed_several_at_once() -> None:
+    class Slow(MemoryDriver):
+        """Ends none of the first eight calls of a kind before all eight have begun."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.together = {verb: threading.Barrier(MAX_CALLS) for verb in ("put", "delete")}
+            self.lock = threading.Lock()
+            self.begun: Counter[str] = Counter()
+
+        def begin(self, verb: str, key: str) -> None:
+            if key.endswith(("/plain", "/last")):
+                return
+            with self.lock:
+                self.begun[verb] += 1
+                first = self.begun[verb] <= MAX_CALLS
+            if first:
+                self.together[verb].wait(60)
+
+        def put(self, key: str, data: bytes, **more: Any) -> Written:
+            self.begin("put", key)
+            return super().put(key, data, **more)
+
+        def delete(self, key: str) -> None:
+            self.begin("delete", key)
+            super().delete(key)
+
+    place = Slow()
+    assert probe_name_rules(place) == NameRules()
+    assert list(place.list()) == []
+    assert place.begun == {"put": 12, "delete": 12}
+
+
+def test_a_place_that_accepts_one_connection_gets_one_call_at_a_time() -> None:
+    class Single(MemoryDriver):
+        lock = threading.Lock()
+
+        def max_connections(self) -> int:
+            return 1
+
+        def put(self, key: str, data: bytes, **more: Any) -> Written:
+            assert self.lock.acquire(blocking=False)
+            with ExitStack() as ends:
+                ends.callback(self.lock.release)
+                return super().put(key, data, **more)
+
+        def delete(self, key: str) -> None:
+            assert self.lock.acquire(blocking=False)
+            with ExitStack() as ends:
+                ends.callback(self.lock.release)
+                super().delete(key)
+
+    place = Single()
+    assert probe_name_rules(place) == NameRules()
+    assert list(place.list()) == []
+
+
+@pytest.mark.parametrize("where", ["case", "CASE", "dot.", "last"])
+def test_nothing_is_left_behind_however_it_ends(where: str) -> None:
+    """An error of the container, and one that nobody foresaw, while other names are being written."""
+
+    class Ending(MemoryDriver):
+        def __init__(self, error: BaseException) -> None:
+            super().__init__()
+            self.error = error
+
+        def put(self, key: str, data: bytes, **more: Any) -> Written:
+            written = super().put(key, data, **more)
+            if key.endswith("/" + where):
+                raise self.error
+            return written
+
+    gone = ContainerMissing("box", "It was deleted.", operation="put", remedy="")
+    for error in (gone, RuntimeError("unforeseen"), KeyboardInterrupt()):
+        place = Ending(error)
+        with pytest.raises(type(error)):
+            probe_name_rules(place)
+        assert list(place.list()) == []
 
 
 @pytest.fixture(scope="module", params=[rclone.OverWebDAV, rclone.OverSFTP, rclone.OverFTP, rclone.OverS3])

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dashboard.errors import StowageError
+from dashboard.jobs.child import end_with_parent
 from dashboard.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 def main() -> None:
     """The ``stowage`` command."""
     arguments = sys.argv[1:]
+    if arguments[:1] in (["node"], ["carrier"]):
+        # Before anything else is loaded: not even suspended may it outlive its parent, whose work others get.
+        end_with_parent(int(arguments.pop(1)))
     if arguments[:1] == ["node"]:
         _node(arguments[1:])
         return

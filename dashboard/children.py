@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dashboard.errors import StowageError
-from dashboard.jobs.child import end_with_parent, when_parent_dies
+from dashboard.jobs.child import when_parent_dies
 from dashboard.jobs.stop_signal import StopSignal
 from dashboard.services import logs
 from dashboard.settings import Settings
@@ -133,8 +133,8 @@ def run_runner(arguments: Sequence[str]) -> NoReturn:
 
 
 def run_carrier(arguments: Sequence[str]) -> NoReturn:
-    """The process of a migration's carrier: ``python -m dashboard carrier``. Ends on SIGTERM, when nothing is
-    left for it, and at once with its parent, the runner."""
+    """The process of a migration's carrier: ``python -m dashboard carrier PARENT``. Ends on SIGTERM, when
+    nothing is left for it, and at once with its parent, the runner."""
     parser = _parser("carrier", "Copy for a migration that the runner runs.")
     for option in ("--migration", "--fence", "--number", "--carriers"):
         parser.add_argument(option, type=int, required=True)
@@ -144,8 +144,6 @@ def run_carrier(arguments: Sequence[str]) -> NoReturn:
     stop = threading.Event()
     StopSignal(signal.SIGTERM).then(stop.set)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Not even suspended may it outlive the runner, which gives its rows to others.
-    end_with_parent()
     when_parent_dies(lambda: os._exit(1))
     faulthandler.enable()
     settings = Settings.from_env(**options)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from dashboard.app import open_services
 from dashboard.errors import Kind, StowageError
-from dashboard.jobs.child import Supervisor, end_with_parent, when_parent_dies
+from dashboard.jobs.child import Supervisor, when_parent_dies
 from dashboard.jobs.stop_signal import StopSignal
 from dashboard.services import logs
 from dashboard.services.cluster import joining
@@ -163,7 +163,7 @@ def _node_command(
     settings: Settings, worker: str, queues: Sequence[Queue], slots: int, *, has_files: bool
 ) -> tuple[str, ...]:
     return (
-        *(sys.executable, "-m", "dashboard", "node"),
+        *(sys.executable, "-m", "dashboard", "node", str(os.getpid())),
         *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
         *("--worker", worker, "--queues", ",".join(queues), "--slots", str(slots)),
         *(("--has-files",) if has_files else ()),
@@ -175,7 +175,7 @@ def _relay(line: str) -> None:
 
 
 def run_celery(arguments: Sequence[str]) -> NoReturn:
-    """A Celery worker's process: ``python -m dashboard node``. Ends on SIGTERM, or with its parent."""
+    """A Celery worker's process: ``python -m dashboard node PARENT``. Ends on SIGTERM, or with its parent."""
     parser = argparse.ArgumentParser(prog="stowage node", description="Work for a stowage worker.")
     for option in ("--instance", "--key-file"):
         parser.add_argument(option, type=Path, required=True)
@@ -186,7 +186,6 @@ def run_celery(arguments: Sequence[str]) -> NoReturn:
     options = parser.parse_args(arguments)
     # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
     if not sys.platform.startswith("linux"):
         # Not where the system does it: a thread would be there while processes are forked.
         when_parent_dies(lambda: os._exit(1))

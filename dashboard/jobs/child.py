@@ -150,15 +150,18 @@ def when_parent_dies(callback: Callable[[], None]) -> None:
     Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def end_with_parent() -> None:
-    """Have the system kill this process when the thread that started it ends, even while it is suspended.
-    Only Linux can; elsewhere nothing happens."""
+def end_with_parent(parent: int) -> None:
+    """Have the system kill this process when the thread that started it ends, even while it is suspended; end
+    it now if ``parent``, the id of the process that started it, is gone already. Only Linux can; elsewhere
+    nothing happens."""
     if not sys.platform.startswith("linux"):
         return
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _describe_exit(code: int) -> str:

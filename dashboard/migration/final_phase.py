@@ -86,7 +86,8 @@ def retry(call: Callable[[], None], stop: threading.Event, random: Random) -> No
 
 
 class FinalPhase:
-    """Confirms copies and deletes sources. ``stop`` ends it early without harm."""
+    """Confirms copies and deletes sources. ``stop`` ends it early without harm. ``may_write`` is asked right
+    before each deletion: where it returns false, others may have the run by now, and nothing is deleted."""
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class FinalPhase:
         *,
         ledger: Ledger,
         random: Random,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self.limits = RateLimits()
         """For what is read once more."""
@@ -104,6 +106,7 @@ class FinalPhase:
         self._spec = spec
         self._ledger = ledger
         self._random = random
+        self._may_write = may_write
         self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -253,6 +256,7 @@ class FinalPhase:
             certain = isinstance(self._source, DeletesUnchanged) and version == row.source_version
             if not certain and (reason := self._reason_to_keep(row)):
                 return FinalCheck(row, ObjectState.VERIFIED, reason)
+            self._check_stop()
             # A missing source was deleted by another program, or by a run killed before it recorded that.
             if isinstance(self._source, DeletesUnchanged):
                 self._source.delete_unchanged(row.key, version)
@@ -275,12 +279,15 @@ class FinalPhase:
         if info.size != row.size:
             return KEPT_CHANGED
         with self.limits.applied(self._check_stop):
-            there = read_back(self._destination, row.target, stop=self._stop.is_set)
-            here = read_back(self._source, row.key, stop=self._stop.is_set, if_version=info.version)
+            there = read_back(self._destination, row.target, stop=self._should_stop)
+            here = read_back(self._source, row.key, stop=self._should_stop, if_version=info.version)
         return None if here == there else KEPT_DIFFERS
 
+    def _should_stop(self) -> bool:
+        return self._stop.is_set() or not self._may_write()
+
     def _check_stop(self) -> None:
-        if self._stop.is_set():
+        if self._should_stop():
             raise Interrupted
 
 

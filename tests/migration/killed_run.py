@@ -77,15 +77,15 @@ def main(folder: Path, workers: int, delete_source: bool, carriers: int) -> None
 
 def start_carrier(folder: Path, number: int, fence: int, delete_source: bool) -> CarrierProcess:
     """Start a carrier's process for a run."""
-    words = (str(folder), "carrier", str(number), str(fence), str(delete_source))
+    words = (str(folder), "carrier", str(number), str(fence), str(delete_source), str(os.getpid()))
     return CarrierProcess((sys.executable, "-m", "tests.migration.killed_run", *words))
 
 
-def carry(folder: Path, number: int, fence: int, delete_source: bool) -> None:
+def carry(folder: Path, number: int, fence: int, delete_source: bool, parent: int) -> None:
     """What a carrier's process does."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    end_with_parent()
+    end_with_parent(parent)
     when_parent_dies(lambda: os._exit(1))
     ledgers = SqlLedgers(folder)
     files = LedgerFiles(1, SOURCE, DESTINATION, deletes=delete_source)
@@ -100,6 +100,6 @@ def carry(folder: Path, number: int, fence: int, delete_source: bool) -> None:
 
 if __name__ == "__main__":
     if sys.argv[2] == "carrier":
-        carry(Path(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5] == "True")
+        carry(Path(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5] == "True", int(sys.argv[6]))
     else:
         main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True", int(sys.argv[4]))

@@ -78,7 +78,7 @@ def run_node(broker_url: str, place: Place, open_work: Callable[[], Work]) -> in
     for module in LOADED_BEFORE:
         import_module(module)
     gc.freeze()
-    pipe, stop = _StopPipe(), threading.Event()
+    pipe, stop, parent = _StopPipe(), threading.Event(), os.getpid()
     opened: list[Work] = []
 
     def work() -> Work:
@@ -97,7 +97,7 @@ def run_node(broker_url: str, place: Place, open_work: Callable[[], Work]) -> in
             _replace_if(work().carry(Carry(*numbers), stop))
 
     def begin_process(**_: Any) -> None:
-        end_with_parent()
+        end_with_parent(parent)
         # A service manager sends it to every process: it would end calls in their middle. Not ignored, which
         # programs that are started from here would inherit; the pipe says what to do.
         signal.signal(signal.SIGTERM, lambda *_: None)

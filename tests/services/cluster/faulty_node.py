@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from dashboard.jobs import process_identity, types
+from dashboard.jobs import child, process_identity, types
 from dashboard.services.workers import worker_values
 from tests.migration.failing_driver import FailingDriver
 from tests.migration.scenario import ServerFault
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dashboard.storage.driver import Driver
 
 RUN, CARRIER = "run", "carrier"
+DELETING = "deleting"
 KILL, SUSPEND, HOLD = "kill", "suspend", "hold"
 LIFE_SECONDS = 3.0
 """Instead of 20: for so long a process may give no sign of life."""
@@ -44,7 +45,8 @@ def shorten_lives() -> None:
 @dataclass(frozen=True, slots=True)
 class Blow:
     """``who``, the run or another carrier, is killed, suspended or held up at its call number ``after`` of
-    ``where``: a verb of ``FailingDriver``, “settling” in the transaction, or “settled” after it."""
+    ``where``: a verb of ``FailingDriver``, “settling” in the transaction, “settled” after it, or “deleting”
+    once it was decided that a source may be deleted."""
 
     who: str
     action: str
@@ -77,6 +79,9 @@ class Fate:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._calls: dict[str, int] = {}
+        self._sleeper = 0
+        self._sleeper_deletes = False
+        self._sleeper_is_done = threading.Event()
         self.who = RUN
         self.shared = threading.Event()
         """Set when the run has left some of its places to another carrier."""
@@ -93,6 +98,7 @@ class Fate:
         with suppress(FileNotFoundError):
             # Of all that get here one can rename it.
             (self._folder / "blow").rename(self._folder / f"struck.{os.getpid()}")
+            self._sleeper_deletes = where == DELETING
             self._suffer(blow.action)
 
     def leave_room(self) -> None:
@@ -109,7 +115,20 @@ class Fate:
             while not (self._folder / "go").exists():
                 time.sleep(0.01)
         else:
-            os.kill(os.getpid(), signal.SIGKILL if action == KILL else signal.SIGSTOP)
+            self._sleeper = threading.get_ident()
+            # To this very thread: sent to the process it would stop a moment later.
+            signal.pthread_kill(self._sleeper, signal.SIGKILL if action == KILL else signal.SIGSTOP)
+
+    def done_deleting(self) -> None:
+        """Called after a deletion, or what was to be one."""
+        if threading.get_ident() == self._sleeper:
+            self._sleeper_is_done.set()
+
+    def end_process(self) -> None:
+        """Instead of a process's way to end itself: one that woke up gets to the end of what it was in."""
+        if (struck(self._folder), self._sleeper_deletes) == (os.getpid(), True):
+            self._sleeper_is_done.wait(60)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _wrap(driver: Driver, folder: Path, fate: Fate, *, at_source: bool) -> FailingDriver:
@@ -131,6 +150,8 @@ def _wrap(driver: Driver, folder: Path, fate: Fate, *, at_source: bool) -> Faili
 def main(folder: Path, arguments: list[str]) -> None:
     shorten_lives()
     from dashboard.migration import retry_policy
+    from dashboard.migration.final_phase import FinalPhase
+    from dashboard.services.cluster.staying_alive import SignsOfLife
     from dashboard.services.cluster.worker_process import Work
     from dashboard.services.migrations.carrying import carrier_main, chunks, embedded
     from dashboard.services.migrations.carrying.carrier_ledger import CarrierLedger
@@ -148,6 +169,7 @@ def main(folder: Path, arguments: list[str]) -> None:
     machine, open_ends = process_identity._machine, MigrationEnds.open
     carry, look, assign = Work.carry, Work.look_at_job, RunLedger.assign
     settle, settling = CarrierLedger.settle, CarrierLedger._close_finished
+    decide, delete, begin_life = FinalPhase._reason_to_keep, FinalPhase._delete, SignsOfLife.__init__
 
     def own_machine() -> str:
         apart = (folder / "apart").exists()
@@ -182,6 +204,20 @@ def main(folder: Path, arguments: list[str]) -> None:
             fate.meet("settling")
         return closed
 
+    def decides(phase: FinalPhase, row: Any) -> Any:
+        reason = decide(phase, row)
+        fate.meet(DELETING)
+        return reason
+
+    def deletes(phase: FinalPhase, row: Any) -> Any:
+        try:
+            return delete(phase, row)
+        finally:
+            fate.done_deleting()
+
+    def begins_life(life: SignsOfLife, *words: Any, **more: Any) -> None:
+        begin_life(life, *words, end_process=fate.end_process, **more)
+
     changes: dict[Any, dict[str, Any]] = {
         process_identity: {
             "_machine": own_machine,
@@ -191,10 +227,13 @@ def main(folder: Path, arguments: list[str]) -> None:
         Work: {"carry": carries, "look_at_job": looks},
         RunLedger: {"assign": assigns},
         CarrierLedger: {"settle": settles, "_close_finished": in_settling},
+        FinalPhase: {"_reason_to_keep": decides, "_delete": deletes},
+        SignsOfLife: {"__init__": begins_life},
     }
     for owner, replaced in changes.items():
         for name, value in replaced.items():
             setattr(owner, name, value)
+    child.end_with_parent(os.getppid())
     run_celery(arguments)
 
 

@@ -231,6 +231,25 @@ def test_one_that_slept_past_its_time_writes_and_settles_nothing(
     shop.await_clean(number)
 
 
+def test_one_that_slept_before_it_deletes_sources_deletes_nothing(shop: Workshop) -> None:
+    (shop.folder / "apart").touch()
+    before, places = contents(shop.cluster.here), (shop.cluster.here, shop.cluster.there)
+    Blow(RUN, SUSPEND, "deleting").ask_for(shop.folder)
+    # One deletes: another might fall asleep in the middle of its deletion.
+    number = shop.cluster.migrate(Spec(workers=1, delete_source=True))
+    pid = shop.await_blow()
+    progress = shop.cluster.await_final(number, seconds=SECONDS)
+    assert (progress.outcome, progress.counters.deleted) == (Outcome.CLEAN, COUNT)
+    assert [contents(place) for place in places] == [{}, before]
+    # Somebody puts the same objects there again, and this time they are to stay.
+    shutil.copytree(shop.cluster.there, shop.cluster.here, dirs_exist_ok=True)
+    rows, counters = shop.rows(number), shop.counters(number)
+    os.kill(pid, signal.SIGCONT)
+    shop.await_death(pid)
+    assert [contents(place) for place in places] == [before, before]
+    assert (shop.rows(number), shop.counters(number)) == (rows, counters)
+
+
 @pytest.mark.torture
 def test_one_that_is_suspended_on_this_machine_is_killed(shop: Workshop) -> None:
     Blow(CARRIER, SUSPEND, "stored").ask_for(shop.folder)

@@ -92,7 +92,7 @@ def carrier_command(
 ) -> tuple[str, ...]:
     """Return the command of a carrier. It reads its other settings, and opens secrets, by itself."""
     return (
-        *(sys.executable, "-m", "dashboard", "carrier"),
+        *(sys.executable, "-m", "dashboard", "carrier", str(os.getpid())),
         *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
         *("--migration", str(migration_id), "--fence", str(fence), "--number", str(number)),
         *("--carriers", str(carriers)),

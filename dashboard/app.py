@@ -63,7 +63,15 @@ def open_storage(instance: str | Path | None = None) -> Storage:
 
 
 def _open_existing(settings: Settings) -> Services:
-    if not settings.database.is_file():
+    if settings.database_url:
+        from dashboard.services.cluster.joining import require_console
+
+        database = open_database(settings)
+        try:
+            require_console(database)
+        finally:
+            database.close()
+    elif not settings.database.is_file():
         raise StowageError(
             Kind.NOT_FOUND,
             f"There is no Stowage instance in “{settings.instance}”.",

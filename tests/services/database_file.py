@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import multiprocessing.synchronize
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from sqlalchemy import Engine, inspect
 
 from dashboard.models.backends import Backend
 from dashboard.models.console import Setting
 from dashboard.services import upgrade
 from dashboard.services.database import Database, open_database
+from dashboard.services.engines import is_postgresql
 from dashboard.settings import Settings
 
 
@@ -24,6 +28,43 @@ def opened(folder: Path) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def change_by_hand(engine: Engine, *statements: str) -> None:
+    """What somebody does to a database who uses nothing of Stowage."""
+    if is_postgresql(engine):
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+        return
+    with closing(sqlite3.connect(engine.url.database or "")) as file, file:
+        file.execute("PRAGMA foreign_keys = ON")
+        for statement in statements:
+            file.execute(statement)
+
+
+@contextmanager
+def version_of(engine: Engine) -> Iterator[Callable[[], object]]:
+    """What returns something else as soon as anybody has written to the database."""
+    if is_postgresql(engine):
+        # The number of the next transaction that writes.
+        query = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
+        with engine.connect() as connection:
+            yield lambda: connection.exec_driver_sql(query).scalar_one()
+        return
+    with closing(sqlite3.connect(engine.url.database or "")) as file:
+        yield lambda: file.execute("PRAGMA data_version").fetchone()
+
+
+def everything_in(engine: Engine) -> str:
+    """All rows of all tables, as text."""
+    if not is_postgresql(engine):
+        with closing(sqlite3.connect(engine.url.database or "")) as file:
+            return "\n".join(file.iterdump())
+    with engine.connect() as connection:
+        tables = inspect(connection).get_table_names()
+        rows = (connection.exec_driver_sql(f'SELECT t::text FROM "{name}" AS t').scalars() for name in tables)
+        return "\n".join(row for found in rows for row in found)
 
 
 def add_backend(database: Database, name: str) -> int:

@@ -20,6 +20,7 @@ from tests.servers.faults import FaultProxy
 from tests.servers.s3 import KeyPair
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.console import ADMIN, ServiceConsole, started
+from tests.services.database_file import everything_in
 
 CANARY = "canary+/=7Q2x&hunter2 %zz".replace(" ", "_") + "0123456789abcdef"
 PASSWORD = "canary-pässword+/=42-of-ada"
@@ -151,7 +152,10 @@ def test_secrets_are_found_nowhere(
     recovery = rotation.recovery_key
     for secret in (CANARY, PASSWORD, token, recovery, recovery.replace("-", "")):
         files = [path for path in instance.rglob("*") if path.is_file() and path != console.settings.key_file]
-        assert any(path.name.endswith("-wal") for path in files)
+        assert console.database.on_server or any(path.name.endswith("-wal") for path in files)
+        if console.database.on_server:
+            for engine in (console.database.main, console.database.work):
+                assert_absent(secret, "the database", everything_in(engine).encode())
         for path in files:
             assert_absent(secret, path.name, path.read_bytes())
         assert_absent(secret, "the log", caplog.text.encode())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import html
-import sqlite3
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +16,7 @@ from dashboard.services.backends.values import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.registry import PRESETS
 from tests.services.console import ADMIN
+from tests.services.database_file import version_of
 from tests.web.conftest import SECRET, Browser, WebConsole, add_bucket
 
 PAGES = (
@@ -74,12 +73,12 @@ FRAGMENTS = (
 
 def test_no_page_writes_anything_by_being_looked_at(admin: Browser, console: WebConsole) -> None:
     admin.get("/")
-    with contextlib.closing(sqlite3.connect(console.services.settings.database)) as watching:
+    with version_of(console.services.database.main) as version:
         for page in (*PAGES, *FRAGMENTS):
-            (before,) = watching.execute("PRAGMA data_version").fetchone()
+            before = version()
             admin.get(page)
             admin.htmx(page)
-            assert watching.execute("PRAGMA data_version").fetchone() == (before,), page
+            assert version() == before, page
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -43,7 +43,8 @@ def require_celery() -> None:
 
 
 def require_console(database: Database) -> None:
-    """Raise ``NOT_FOUND`` if no console has used this database: a worker creates no keys and no tables."""
+    """Raise ``NOT_FOUND`` if no console has used this database: who only joins one creates no keys and no
+    tables."""
     with translated_errors():
         found = inspect(database.main).has_table("settings")
     if not found:

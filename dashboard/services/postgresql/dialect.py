@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Index
+from sqlalchemy import Index, cast
 from sqlalchemy.dialects.postgresql.base import PGDDLCompiler, PGTypeCompiler
 from sqlalchemy.dialects.postgresql.psycopg import PGCompiler_psycopg, PGDialect_psycopg
 from sqlalchemy.schema import Column
@@ -75,7 +75,12 @@ class StatementCompiler(PGCompiler_psycopg):
     def visit_json_getitem_op_binary(
         self, binary: BinaryExpression[Any], operator: Any, _cast_applied: bool = False, **kw: Any
     ) -> str:
-        """A member, as text."""
+        """A member: as text, or as the truth value or number that the statement takes it for."""
+        taken_for = binary.type
+        if not _cast_applied and isinstance(
+            taken_for, sqltypes.Boolean | sqltypes.Numeric | sqltypes.Integer
+        ):
+            return self.process(cast(binary, taken_for), _cast_applied=True, **kw)
         return f"({self._json(binary.left, **kw)} ->> {self.process(binary.right, **kw)})"
 
     def _json(self, document: Any, **kw: Any) -> str:

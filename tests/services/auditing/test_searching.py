@@ -149,6 +149,9 @@ def test_what_is_removed_or_altered_is_found_no_more(console: ServiceConsole) ->
     assert found(console, "needle") == numbers[2:]
     assert found(console, "altered") == [numbers[1]]
     assert not check(console).whole
+    if console.database.on_server:
+        # Entry by entry, without an index.
+        return
     with console.database.read() as session:
         session.execute(text("SELECT rowid FROM audit_search WHERE audit_search MATCH '\"nee\"'")).all()
     change(console, "INSERT INTO audit_search(audit_search) VALUES ('integrity-check')")

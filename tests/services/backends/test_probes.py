@@ -150,6 +150,7 @@ def test_runs_expire_and_never_pile_up(
         finished(probes, ids[-1])
     assert len(probes._runs) == 3
     monkeypatch.setattr(module, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(probes._followed, "_seconds", 0.0)
     with pytest.raises(StowageError):
         probes.get(ADMIN, ids[-1])
     assert not probes._runs

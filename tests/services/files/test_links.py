@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from dashboard.services.permissions import Role
 from dashboard.storage.errors import NotFound
 from tests.services.composed import add_local
 from tests.services.console import ADMIN, OPERATOR, PASSWORD, VIEWER, ServiceConsole, started
+from tests.services.database_file import change_by_hand, everything_in
 
 SIZE = 1000
 SOMEBODY = Recipient("", "198.51.100.9")
@@ -89,9 +89,9 @@ def test_a_link_opens_its_file_and_only_a_hash_is_stored(shared: ServiceConsole)
     file = shared.services.links.open(token(made), SOMEBODY)
     assert (file.backend, file.key, file.is_limited) == ("local-disk", "report.bin", False)
     assert len(token(made)) == 22
-    for database in (shared.settings.database, shared.settings.work_database):
-        with closing(sqlite3.connect(database)) as connection:
-            assert token(made) not in "\n".join(connection.iterdump())
+    for engine in (shared.database.main, shared.database.work):
+        assert token(made) not in everything_in(engine)
+    assert "report.bin" in everything_in(shared.database.main)
 
 
 def test_creating_and_revoking_is_audited_and_so_is_the_first_use(shared: ServiceConsole) -> None:
@@ -183,9 +183,7 @@ def test_a_link_does_not_outlive_the_rights_of_its_creator(
         shared.services.links.open(token(made), SOMEBODY)
     shared.services.accounts.set_disabled(ADMIN, VIEWER.name, False)
     assert shared.services.links.open(token(made), SOMEBODY)
-    with closing(sqlite3.connect(shared.settings.database)) as connection, connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("DELETE FROM users WHERE username = ?", (VIEWER.name,))
+    change_by_hand(shared.database.main, f"DELETE FROM users WHERE username = '{VIEWER.name}'")
     with refused(Kind.FORBIDDEN):
         shared.services.links.open(token(made), SOMEBODY)
     # Somebody new of the same name has not shared it.
@@ -223,19 +221,16 @@ def test_without_its_backend_a_link_is_gone(shared: ServiceConsole, tmp_path: Pa
 def test_a_link_follows_its_file_to_another_backend(shared: ServiceConsole, tmp_path: Path) -> None:
     add_local(shared.services, "other", tmp_path / "other")
     here, there = (shared.services.backends.get(name).id for name in ("local-disk", "other"))
-    with closing(sqlite3.connect(shared.settings.work_database)) as connection, connection:
-        connection.execute(
-            "INSERT INTO files (backend_id, key, size, created_at, updated_at)"
-            " VALUES (?, 'report.bin', 9, 0, 0)",
-            (here,),
-        )
+    change_by_hand(
+        shared.database.work,
+        "INSERT INTO files (backend_id, key, size, created_at, updated_at)"
+        f" VALUES ({here}, 'report.bin', 9, 0, 0)",
+    )
     made = link(shared)
-    with closing(sqlite3.connect(shared.settings.work_database)) as connection, connection:
-        connection.execute("UPDATE files SET backend_id = ?, key = 'moved/report.bin'", (there,))
+    change_by_hand(shared.database.work, f"UPDATE files SET backend_id = {there}, key = 'moved/report.bin'")
     file = shared.services.links.open(token(made), SOMEBODY)
     assert (file.backend, file.key) == ("other", "moved/report.bin")
-    with closing(sqlite3.connect(shared.settings.work_database)) as connection, connection:
-        connection.execute("DELETE FROM files")
+    change_by_hand(shared.database.work, "DELETE FROM files")
     assert shared.services.links.open(token(made), SOMEBODY).backend == "local-disk"
 
 

@@ -71,7 +71,8 @@ def test_figures_are_shared_for_a_second(console: ServiceConsole, running: int, 
         for engine in (console.services.database.main, console.services.database.work):
             event.remove(engine, "before_cursor_execute", note)
     assert {each.counters.copied for each in seen} == {0}
-    assert queries == []
+    # On a server it is asked whether anybody has written to the migration's row.
+    assert [each for each in queries if "xmin" not in each] == []
     clock[0] += 1.0
     assert migrations.progress(running).counters.copied == 5
 

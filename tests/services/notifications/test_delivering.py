@@ -12,6 +12,7 @@ from email.policy import default
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from dashboard.errors import InvalidInput, StowageError
 from dashboard.services.backends.status import Badge
@@ -278,8 +279,8 @@ def test_secrets_follow_a_rotation_and_belong_to_their_server(told: NotifiedCons
         assert "another server" in refused.value.remedy
     options = {**mail.options, "host": "evil.example.com"}
     with services.database.write() as session:
-        statement = "UPDATE notification_channels SET options = json(?) WHERE name = 'mail'"
-        session.connection().exec_driver_sql(statement, (json.dumps(options),))
+        statement = text("UPDATE notification_channels SET options = :options WHERE name = 'mail'")
+        session.execute(statement, {"options": json.dumps(options)})
     with pytest.raises(StowageError, match="nothing secret is sent"):
         channels.target(mail.id)
     with services.database.write() as session:

@@ -6,14 +6,13 @@ import csv
 import io
 import json
 import re
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 
 import pytest
 
 from dashboard.cli.oversight import audit_commands
 from dashboard.services.permissions import Actor, Role
+from tests.services.database_file import change_by_hand
 from tests.web.conftest import ADMIN, Browser, WebConsole
 
 HOSTILE = (
@@ -140,8 +139,7 @@ def test_verifying_says_what_is_wrong(console: WebConsole, admin: Browser) -> No
     assert "Not checked yet" in page(admin)
     assert admin.post("/audit/verify").status_code == 303
     assert "Chain verified" in page(admin)
-    with closing(sqlite3.connect(console.services.settings.database)) as connection, connection:
-        connection.execute("UPDATE audit SET actor = 'bob' WHERE id = 2")
+    change_by_hand(console.services.database.main, "UPDATE audit SET actor = 'bob' WHERE id = 2")
     admin.post("/audit/verify")
     text = page(admin)
     assert "Chain broken" in text

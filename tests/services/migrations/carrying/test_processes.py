@@ -139,6 +139,9 @@ def test_a_bucket_is_filled_by_two_processes_that_a_pause_stops(
     tmp_path: Path, seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings.from_env({}, instance=tmp_path / "instance")
+    if settings.database_url:
+        # With every console on a server: the other process has to find it, too.
+        monkeypatch.setenv("STOWAGE_DATABASE_URL", settings.database_url)
     with _console(settings, tmp_path) as services:
         add_s3(services, "bucket", seaweedfs.endpoint, seaweedfs.new_bucket(), seaweedfs.admin)
         _assert_paused_resumed_and_the_same(services, _Others(services, monkeypatch), "bucket")

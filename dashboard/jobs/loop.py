@@ -19,6 +19,7 @@ from dashboard.jobs.types import (
     Job,
     JobContext,
     JobKind,
+    JobResult,
     JobStore,
     Lane,
 )
@@ -148,7 +149,7 @@ class RunnerLoop:
         job = context.job
         handler = self._handlers[job.kind]
         try:
-            if record(self._store, handler, job, attempt(handler, context)):
+            if self._record(context, handler, attempt(handler, context)):
                 self._restart.set()
         except StowageError as error:
             # The lease expires and the job runs again, which every handler allows for.
@@ -158,6 +159,17 @@ class RunnerLoop:
                 self._running.pop(job.id, None)
             self._ended(job)
             self._wake.set()
+
+    def _record(self, context: JobContext, handler: Handler, result: JobResult | StowageError) -> bool:
+        """Record how a job ended; again while the store is away, for as long as a lease, so that the next
+        attempt need not wait for the end of one that nobody renews."""
+        give_up = time.monotonic() + self._lease
+        while True:
+            try:
+                return record(self._store, handler, context.job, result)
+            except StowageError as error:
+                if not error.retryable or time.monotonic() >= give_up or context.wait(self._poll):
+                    raise
 
     def _shut_down(self) -> int:
         self._stop_jobs.set()

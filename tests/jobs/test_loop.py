@@ -114,6 +114,33 @@ def test_a_queued_job_is_done_soon(database: Database) -> None:
     assert [(j.id, j.subject_id, j.attempts) for j in seen] == [(job, 41, 1)]
 
 
+@pytest.mark.parametrize("requeue", [False, True])
+def test_a_result_is_recorded_when_the_job_table_is_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch, requeue: bool
+) -> None:
+    away, attempts, seen = [3], list[int](), threading.Event()
+    name = "requeue" if requeue else "finish"
+    record = getattr(Jobs, name)
+
+    def recorded(jobs: Jobs, *words: object) -> bool:
+        if away[0]:
+            away[0] -= 1
+            raise StowageError(Kind.UNREACHABLE, "The database server does not answer.")
+        seen.set()
+        return bool(record(jobs, *words))
+
+    def work(context: JobContext) -> JobResult:
+        attempts.append(context.job.attempts)
+        return JobResult(requeue=requeue and len(attempts) == 1)
+
+    monkeypatch.setattr(Jobs, name, recorded)
+    with running(database, {JobKind.CHECK: work}):
+        job = put(database, JobKind.CHECK, 41)
+        assert seen.wait(120)
+        wait_until(lambda: states(database)[job][0] == "done", seconds=60, what="job done")
+    assert attempts == ([1, 2] if requeue else [1])
+
+
 def test_a_crash_in_a_job_is_a_safe_sentence_and_harms_no_other(database: Database) -> None:
     told: list[tuple[int, StowageError]] = []
 

@@ -1,4 +1,4 @@
-"""A program that uses the backends of a console whose databases are on a server, and what they are used for."""
+"""A program that uses the backends of a console whose databases are on a server, and what uses them."""
 
 from __future__ import annotations
 

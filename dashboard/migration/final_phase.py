@@ -86,8 +86,7 @@ def retry(call: Callable[[], None], stop: threading.Event, random: Random) -> No
 
 
 class FinalPhase:
-    """Confirms copies and deletes sources. ``stop`` ends it early without harm. ``may_write`` is asked right
-    before each deletion: where it returns false, others may have the run by now, and nothing is deleted."""
+    """Confirms copies and deletes sources. ``stop`` ends it early without harm."""
 
     def __init__(
         self,
@@ -97,16 +96,17 @@ class FinalPhase:
         *,
         ledger: Ledger,
         random: Random,
-        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self.limits = RateLimits()
         """For what is read once more."""
+        self.may_write: Callable[[], bool] = lambda: True
+        """Asked right before each deletion: where it returns false, others may have the run by now, and
+        nothing is deleted."""
         self._source = source
         self._destination = destination
         self._spec = spec
         self._ledger = ledger
         self._random = random
-        self._may_write = may_write
         self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -284,7 +284,7 @@ class FinalPhase:
         return None if here == there else KEPT_DIFFERS
 
     def _should_stop(self) -> bool:
-        return self._stop.is_set() or not self._may_write()
+        return self._stop.is_set() or not self.may_write()
 
     def _check_stop(self) -> None:
         if self._should_stop():

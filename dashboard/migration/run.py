@@ -300,13 +300,8 @@ class _Run:
             return None
         self._report_state(State.VERIFYING)
         ends = self._source, self._destination
-        final_phase = FinalPhase(
-            *(*ends, self._job.spec),
-            ledger=self._ledger,
-            random=self._random,
-            may_write=self._job.may_write,
-        )
-        final_phase.limits = self._job.limits
+        final_phase = FinalPhase(*ends, self._job.spec, ledger=self._ledger, random=self._random)
+        final_phase.limits, final_phase.may_write = self._job.limits, self._job.may_write
         self._phase = PhaseThread(final_phase.run, "final")
         return self._wait_for(self._phase, "verifying")
 

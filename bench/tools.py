@@ -87,7 +87,7 @@ def installed(name: str) -> str:
 
 @dataclass(frozen=True)
 class Rclone:
-    """``rclone copy`` with as many transfers as Stowage has workers."""
+    """``rclone copy`` with as many transfers as suit these links best; its default is 4."""
 
     name: str = "rclone"
     note: str = (
@@ -186,8 +186,9 @@ class Stowage:
 
     name: str = "stowage"
     note: str = (
-        f"`stowage migrate SRC DST --yes --verify checksum --workers {WORKERS} --json`, a fresh instance. It "
-        "keeps a ledger row per object with both checksums and flushes files at the destination to the disk."
+        "`stowage migrate SRC DST --yes --verify checksum --json`, a fresh instance. It finds out by itself "
+        "how many objects at once and how many processes are best, keeps a ledger row per object with both "
+        "checksums, and flushes files at the destination to the disk."
     )
     _environ: dict[str, str] = field(default_factory=lambda: environment(PYTHONPATH=str(CHECKOUT)))
 
@@ -203,7 +204,7 @@ class Stowage:
         for name, place in (("source", source), ("destination", destination)):
             self._add(env, name, place)
         command = [*_stowage(), "migrate", "source", "destination", "--yes"]
-        return Run([*command, "--verify", "checksum", "--workers", str(WORKERS), "--json"], env)
+        return Run([*command, "--verify", "checksum", "--json"], env)
 
     def complaint(self, measured: Measured, objects: int, total: int) -> str:
         answer = json.loads(measured.stdout)

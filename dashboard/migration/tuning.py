@@ -14,7 +14,7 @@ from dashboard.migration.retry_policy import ConcurrencyLimit
 from dashboard.migration.types import MAX_WORKERS
 from dashboard.storage.driver import Driver, LimitsConnections
 
-FIRST = 8
+FIRST = 16
 """Objects at once at the beginning."""
 FEWEST = 4
 """So few are kept at least, unless a backend throttles."""
@@ -28,6 +28,9 @@ OBJECT_BYTES = 256 * 1024
 """What an object costs beside its bytes, in bytes: so one number says how fast objects of all sizes go."""
 DOUBLING_GAIN = 1.15
 """How much faster twice as many have to be."""
+DOUBLING_TRIALS = 2
+"""How often in a row they may fail to be before it stops doubling: other work on the machine can slow one
+window down."""
 GAIN = 1.06
 """How much faster a quarter more have to be."""
 LOSS = 0.97
@@ -99,7 +102,8 @@ class Tuner(ConcurrencyLimit):
         # The number before a trial and its rate; None while nothing is tried.
         self._before: tuple[float, float] | None = None
         self._doubling = True
-        self._rate = 0.0
+        self._failed_doublings = 0
+        self._rate, self._is_rate_known = 0.0, False
         self._steady = 0
         self._next_is_up = True
         self._throttled_at = float("-inf")
@@ -202,11 +206,13 @@ class Tuner(ConcurrencyLimit):
         if self._before is not None:
             self._end_trial(rate)
         else:
-            self._rate = rate
+            self._rate, self._is_rate_known = rate, True
             self._steady += 1
         self._doubling = self._doubling and not busy
         if self._doubling:
-            self._try(self._limit * 2)
+            # After one that failed, what it is compared with is measured again first.
+            if self._is_rate_known:
+                self._try(self._limit * 2)
         elif self._steady >= STEADY_WINDOWS:
             self._steady = 0
             more = self._next_is_up and not busy
@@ -224,8 +230,11 @@ class Tuner(ConcurrencyLimit):
             # What made it faster is tried again soon.
             self._rate, self._next_is_up = rate, more
             self._steady = STEADY_WINDOWS - 1 if more else 0
-        else:
-            self._limit, self._doubling, self._steady = earlier, False, 0
+            self._failed_doublings = 0
+            return
+        self._limit, self._steady, self._is_rate_known = earlier, 0, False
+        self._failed_doublings += self._doubling
+        self._doubling = self._doubling and self._failed_doublings < DOUBLING_TRIALS
 
     def _try(self, number: float) -> None:
         wanted = float(int(max(min(FEWEST, self._cap), min(number, self._cap))))

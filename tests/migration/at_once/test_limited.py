@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.migration.run import MigrationJob, run
-from dashboard.migration.tuning import FEWEST, LimitedBy, Tuner
+from dashboard.migration.tuning import FEWEST, FIRST, LimitedBy, Tuner
 from dashboard.migration.types import Control, Outcome, Spec, State, Verify
 from dashboard.storage.copying import read_back
 from dashboard.storage.drivers.local.driver import LocalDriver
@@ -199,7 +199,8 @@ def test_a_real_server_gets_all_of_the_limit(tmp_path: Path, seaweedfs: SeaweedF
 def test_it_does_not_climb_because_of_a_limit() -> None:
     tuner, backend = Tuner(256), SimulatedBackend(latency=0.5, allowance=10)
     backend.run(tuner, 120)
-    assert max(backend.limits) <= 8
+    assert max(backend.limits) == FIRST
+    assert tuner.limit <= 8
     assert tuner.limited_by is LimitedBy.LIMIT
 
 

@@ -79,6 +79,17 @@ def test_a_short_run_to_a_server_some_way_off_soon_has_enough_at_once(seed: int)
     assert backend.objects >= 1400
 
 
+@pytest.mark.parametrize("slow", range(3, 20))
+def test_other_work_that_slows_one_moment_down_does_not_keep_it_low(slow: int) -> None:
+    tuner, backend = Tuner(256), SimulatedBackend(latency=0.05)
+    backend.run(tuner, slow * TICK)
+    backend.latency = 0.2
+    backend.run(tuner, 3 * TICK)
+    backend.latency = 0.05
+    backend.run(tuner, 3)
+    assert max(backend.limits) == 256
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_it_stops_where_more_are_no_faster(seed: int) -> None:
     # 20 ms away, 1,000 objects/s at most: 20 at once are enough.

@@ -90,6 +90,7 @@ SMALL = {
     "media/sizes.py": "sizes as text, for policies, pages and commands alike",
     "models/*.py": "the tables of one subject",
     "models/schema/*/*.py": "a step of the schema, which never changes again",
+    "services/fallback/labels.py": "a name for two rooms, known without loading what writes back",
     "services/flushing.py": "for backups and for what is received",
     "services/json_values.py": "values as JSON, for commands and the API",
     "services/bulk.py": "statements for many rows, for the ledger and the catalogue",

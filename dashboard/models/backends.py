@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, ForeignKey, Index, String, text
+from sqlalchemy import JSON, ForeignKey, Index, String, column, text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.models.base import Model
@@ -17,13 +17,7 @@ class Backend(Model):
 
     __tablename__ = "backends"
     __table_args__ = (
-        Index(
-            "one_active_backend",
-            "active",
-            unique=True,
-            sqlite_where=text("active = 1"),
-            postgresql_where=text("active"),
-        ),
+        Index("one_active_backend", "active", unique=True, sqlite_where=column("active") == true()),
         # Sealed secrets are bound to this id: it must never come back for another backend.
         {"sqlite_autoincrement": True},
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from dashboard.errors import Kind, StowageError
-from dashboard.services.services import Services
-from dashboard.storage import Backend
 from dashboard.storage.errors import NotFound, StorageError, Unsupported
-from dashboard.storage.library.backend import LiveBackend
-from dashboard.storage.library.contents import Content
-from dashboard.storage.wrappers.fallback.waiting_writes import is_unavailable
+
+if TYPE_CHECKING:
+    from dashboard.services.services import Services
+    from dashboard.storage import Backend
+    from dashboard.storage.library.contents import Content
 
 
 class ActiveStorage:
@@ -75,10 +76,14 @@ class ActiveStorage:
                 operation="open storage",
                 remedy="Make one active in the console.",
             )
+        from dashboard.storage.library.backend import LiveBackend
+
         return [LiveBackend(name, backends.driver) for name in names]
 
     def _holder(self, name: str) -> Backend:
         """The first backend that has the file."""
+        from dashboard.storage.wrappers.fallback.waiting_writes import is_unavailable
+
         first: StorageError | None = None
         for backend in self._in_order():
             try:

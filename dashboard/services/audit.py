@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
@@ -21,18 +22,14 @@ from dashboard.services.auditing.audit_rows import (
 from dashboard.services.auditing.chain import AuditChain
 from dashboard.services.auditing.retention import Retention
 from dashboard.services.auditing.searching import SearchIndex
-from dashboard.services.auditing.verifying import (
-    ProblemKind,
-    Verification,
-    load_result,
-    store_result,
-    verify,
-)
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
 from dashboard.services.permissions import Actor, Permission, Role
 from dashboard.storage.options import Option
 from dashboard.storage.types import Secret
+
+if TYPE_CHECKING:
+    from dashboard.services.auditing.verifying import Verification
 
 __all__ = ["HIDDEN", "MAX_TEXT", "AuditFilter", "AuditLog", "AuditRow", "redact_options", "shorten"]
 
@@ -108,6 +105,8 @@ class AuditLog(AuditRows):
 
     def verify(self, actor: Actor) -> Verification:
         """Check the whole chain, and keep the result for the page."""
+        from dashboard.services.auditing.verifying import verify
+
         actor.require(Permission.AUDIT)
         result = verify(self._database, self.chain)
         assert result is not None
@@ -127,6 +126,8 @@ class AuditLog(AuditRows):
 
     def run(self, context: JobContext) -> JobResult:
         """The runner's job: check the chain, and remove entries that are too old if it is whole."""
+        from dashboard.services.auditing.verifying import verify
+
         self.search.catch_up(context.should_stop)
         self.chain_earlier_rows()
         result = verify(self._database, self.chain, stop=context.should_stop)
@@ -141,12 +142,16 @@ class AuditLog(AuditRows):
 
     def last_verification(self) -> Verification | None:
         """What the last check of the chain found; None if there was none."""
+        from dashboard.services.auditing.verifying import load_result
+
         with self._database.read() as session:
             return load_result(session, self.chain.key(session))
 
     def accept_end(self, actor: Actor) -> Verification:
         """Record that the chain ends earlier than was seen here, because somebody put back an older copy of
         the database, and go on from there. What else is wrong with the chain stays reported."""
+        from dashboard.services.auditing.verifying import ProblemKind
+
         actor.require(Permission.KEYS)
         result = self.verify(actor)
         if ProblemKind.OLDER not in {problem.kind for problem in result.problems}:
@@ -167,6 +172,8 @@ class AuditLog(AuditRows):
         return self.verify(actor)
 
     def _keep(self, result: Verification) -> None:
+        from dashboard.services.auditing.verifying import store_result
+
         with self._database.write() as session:
             key = self.chain.key(session)
             if key is not None:

@@ -28,7 +28,6 @@ from dashboard.jobs.types import Job, JobKind, JobState
 from dashboard.models.backends import Backend
 from dashboard.models.migrations import Job as JobRow
 from dashboard.models.migrations import Schedule
-from dashboard.models.schedules import JobTiming
 from dashboard.services.database import Database, clamp_integer
 
 MAX_JOBS = 500
@@ -250,6 +249,8 @@ class Jobs:
 
     def tick(self) -> int:
         """See ``JobStore``. Also keeps one row per backend and kind in the schedule."""
+        from dashboard.models.schedules import JobTiming
+
         self._ensure_schedules()
         now = time.time()
         with self._database.read() as session:

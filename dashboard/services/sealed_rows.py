@@ -5,24 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from dashboard.models.backends import Backend, BackendSecret
 from dashboard.models.console import Setting, TwoFactor
-from dashboard.models.notifications import NotificationSecret
 from dashboard.storage.recipients import recipient
 from dashboard.vault import tokens
 from dashboard.vault.cipher import UnsealError
 from dashboard.vault.keys import Key, Keyring
 from dashboard.vault.tokens import Binding
 
-SealedRow = BackendSecret | Setting | TwoFactor | NotificationSecret
-Reference = tuple[type[SealedRow], int | str | tuple[int, str]]
+if TYPE_CHECKING:
+    from dashboard.models.notifications import NotificationSecret
+
+    SealedRow = BackendSecret | Setting | TwoFactor | NotificationSecret
+    Reference = tuple[type[SealedRow], int | str | tuple[int, str]]
 
 CHAIN_KEY = "audit_chain_key"
 """The setting with the key of the audit log's chain."""
+_SEALED = text(
+    "SELECT sealed FROM settings UNION ALL SELECT sealed FROM backend_secrets "
+    "UNION ALL SELECT sealed FROM two_factor UNION ALL SELECT sealed FROM notification_secrets"
+)
+"""The values of :func:`sealed_rows`, without loading all their tables: asked at every start."""
 BOUND = "secrets_bound"
 """The setting that exists once all secrets are bound to their recipients. Others are not opened then."""
 
@@ -65,42 +73,43 @@ def sealed_rows(session: Session) -> Iterator[SealedRow]:
     yield from session.scalars(select(Setting).where(Setting.sealed.is_not(None)))
     yield from session.scalars(select(BackendSecret))
     yield from session.scalars(select(TwoFactor))
+    from dashboard.models.notifications import NotificationSecret
+
     yield from session.scalars(select(NotificationSecret))
 
 
 def binding_of(row: SealedRow) -> Binding:
     """What a row's value is bound to."""
+    if isinstance(row, Setting):
+        return binding_of_setting(row.key)
     if isinstance(row, BackendSecret):
         return binding_of_secret(row.backend_id, row.name, row.sent_to)
     if isinstance(row, TwoFactor):
         return binding_of_two_factor(row.user_id)
-    if isinstance(row, NotificationSecret):
-        return binding_of_notification_secret(row.channel_id, row.name, row.sent_to)
-    return binding_of_setting(row.key)
+    return binding_of_notification_secret(row.channel_id, row.name, row.sent_to)
 
 
 def reference(row: SealedRow) -> Reference:
     """A reference by which :func:`load` gets the row in another transaction."""
+    if isinstance(row, Setting):
+        return Setting, row.key
     if isinstance(row, TwoFactor):
         return TwoFactor, row.user_id
     if isinstance(row, BackendSecret):
         return BackendSecret, (row.backend_id, row.name)
-    if isinstance(row, NotificationSecret):
-        return NotificationSecret, (row.channel_id, row.name)
-    return Setting, row.key
+    return type(row), (row.channel_id, row.name)
 
 
 def load(session: Session, found: Reference) -> SealedRow | None:
     """The row of a reference."""
     kind, identity = found
-    row = session.get(kind, identity)
-    assert row is None or isinstance(row, SealedRow)
-    return row
+    return cast("SealedRow | None", session.get(kind, identity))
 
 
 def ids_in_use(session: Session) -> frozenset[str]:
     """Ids of the keys that stored values were sealed with."""
-    return frozenset(key_id(row.sealed or "") for row in sealed_rows(session)) - {""}
+    session.flush()
+    return frozenset(key_id(sealed or "") for sealed in session.scalars(_SEALED)) - {""}
 
 
 def key_id(token: str) -> str:

@@ -35,7 +35,16 @@ sys.argv[0] = "stowage"
 main()
 """
 WEB = {"flask", "flask_sqlalchemy", "jinja2", "werkzeug", "waitress", "babel", "dashboard.web"}
-VENDORS = {"boto3", "botocore", "urllib3", "paramiko", "google.auth", "http.client", "requests"}
+VENDORS = {
+    "sqlalchemy.dialects.postgresql",
+    "boto3",
+    "botocore",
+    "urllib3",
+    "paramiko",
+    "google.auth",
+    "http.client",
+    "requests",
+}
 PARTS = {
     "argon2",
     "alembic",
@@ -43,17 +52,28 @@ PARTS = {
     "smtplib",
     "dashboard.cli.backend",
     "dashboard.media.pipeline",
+    "dashboard.models.backups",
+    "dashboard.models.consoles",
     "dashboard.models.every_table",
+    "dashboard.models.notifications",
+    "dashboard.models.schedules",
+    "dashboard.models.waiting",
     "dashboard.services.attention.gathering",
+    "dashboard.services.auditing.verifying",
     "dashboard.services.backups.backups",
+    "dashboard.services.consoles.server_lock",
     "dashboard.services.environment.editor",
     "dashboard.services.environment.variables",
+    "dashboard.services.fallback.waiting_store",
+    "dashboard.services.fallback.write_back",
     "dashboard.services.files.uploads",
+    "dashboard.services.history.history",
     "dashboard.services.notifications.notifications",
     "dashboard.services.people.accounts",
     "dashboard.services.schedules.schedule_services",
     "dashboard.services.usage.usage_services",
     "dashboard.storage.library.manager",
+    "dashboard.storage.probe",
 }
 
 

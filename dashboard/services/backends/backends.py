@@ -32,8 +32,6 @@ from dashboard.services.backends.stored import StoredBackends, edit_conflict_err
 from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
 from dashboard.services.catalogue.file_rows import invalidate_rows
 from dashboard.services.database import Database
-from dashboard.services.fallback.waiting_store import refuse_losing_waiting_writes, refuse_while_waiting
-from dashboard.services.history.history import forget_history
 from dashboard.services.jobs import enqueue
 from dashboard.services.keys import Keys
 from dashboard.services.permissions import Actor, Permission
@@ -149,6 +147,11 @@ class Backends(BackendQueries):
         stored = resolved.stored
         if stored is None:
             raise InvalidInput("existing", "The backend to change is missing.")
+        from dashboard.services.fallback.waiting_store import (
+            refuse_losing_waiting_writes,
+            refuse_while_waiting,
+        )
+
         relocated = location_changes(stored, resolved.preset, resolved.options)
         with self._database.write() as session:
             row = get_row(session, stored.name)
@@ -186,6 +189,8 @@ class Backends(BackendQueries):
         """Refuse every write of this console to a backend from now on, or allow them again. Idempotent.
         Raises ``InvalidInput`` for the active backend and for one that waiting writes are in or for, and
         ``CONFLICT`` naming the unfinished migrations that write there."""
+        from dashboard.services.fallback.waiting_store import refuse_losing_waiting_writes
+
         actor.require(Permission.CONFIGURE)
         with self._database.write() as session:
             row = get_row(session, name)
@@ -210,6 +215,8 @@ class Backends(BackendQueries):
     def remove(self, actor: Actor, name: str) -> None:
         """Delete a backend and its secrets, but none of its objects. Raises ``CONFLICT`` for the active
         backend and for one that an unfinished migration uses."""
+        from dashboard.services.fallback.waiting_store import refuse_while_waiting
+
         actor.require(Permission.CONFIGURE)
         with self._database.write() as session:
             row = get_row(session, name)
@@ -323,6 +330,8 @@ class Backends(BackendQueries):
         self.requests.close()
 
     def _forget_files(self, session: Session, backend_id: int) -> None:
+        from dashboard.services.history.history import forget_history
+
         # Before this change commits: rather a file too few in the catalogue than one at the wrong place.
         with self._database.work_write() as connection:
             invalidate_rows(connection, backend_id)

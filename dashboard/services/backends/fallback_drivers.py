@@ -7,15 +7,14 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.errors import StowageError
 from dashboard.jobs.types import JobKind
-from dashboard.services.backends.status import Badge, StatusBoard
 from dashboard.services.backends.values import Stored
 from dashboard.services.database import Database
-from dashboard.services.fallback.waiting_store import FallbackOrder, SqlWaitingStore, count_waiting
-from dashboard.services.fallback.write_back import LABEL as WRITE_BACK
+from dashboard.services.fallback.labels import WRITE_BACK
 from dashboard.services.jobs import enqueue
 from dashboard.storage.checks.wrappers import has_fallback
 from dashboard.storage.driver import Driver
@@ -29,6 +28,9 @@ STAND_IN = "stand-in"
 SERVING = "serving"
 DIRECT_UPLOADS = "direct uploads"
 REPLACED_FILES = "replaced files"
+
+_ANY_WAITING = text("SELECT 1 FROM waiting_objects WHERE home_id = :home LIMIT 1")
+"""In whatever state. Asked first, because nearly always there is none, and the rest need not be loaded."""
 
 DriverOf = Callable[[str], Driver]
 """The driver of a backend that stands in, by name."""
@@ -55,6 +57,7 @@ def wrap_driver(
         return HidingWaiting(driver)
     home = BehindCircuitBreaker(HidingWaiting(driver), breakers.get(stored, driver))
     # Only an application that reads and writes needs stand-ins.
+    from dashboard.services.fallback.waiting_store import FallbackOrder, SqlWaitingStore
     from dashboard.storage.wrappers.fallback.driver import Fallback
 
     others = FallbackOrder(database, stored.id, driver_of, (stored.driver, stored.options))
@@ -65,6 +68,10 @@ def with_waiting_writes(database: Database, stored: Stored, home: Driver, driver
     """Return a driver that also shows the objects waiting to be written back; ``home`` itself if there are
     none."""
     with database.read() as session:
+        if not session.execute(_ANY_WAITING, {"home": stored.id}).first():
+            return home
+        from dashboard.services.fallback.waiting_store import FallbackOrder, SqlWaitingStore, count_waiting
+
         if not count_waiting(session, stored.id):
             return home
     from dashboard.storage.wrappers.fallback.including_waiting import IncludingWaiting
@@ -94,6 +101,8 @@ class CircuitBreakers:
 
     def _report(self, stored: Stored, error: StorageError | None) -> None:
         """Record the error and queue a check by the runner, which writes back once the backend is healthy."""
+        from dashboard.services.backends.status import Badge, StatusBoard
+
         # A failure here must not stop the read or write that found the error.
         with suppress(StowageError, SQLAlchemyError):
             if error is not None:

@@ -16,15 +16,15 @@ from sqlalchemy import Select, String, exists, func, select, type_coerce, update
 
 from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendStatus
-from dashboard.models.backups import Backup
 from dashboard.models.console import User
 from dashboard.models.migrations import Migration
 from dashboard.services.database import Database, clamp_integer
-from dashboard.services.history.history import MAX_TEXT, History
 from dashboard.services.permissions import Role
 
 READ_ONLY_REMEDY = "Give its credentials write access, or turn on “Read-only” if that is how it should be."
 
+MAX_REASON = 1_000
+"""Characters of the reason why writing was denied."""
 COUNT_IS_STALE = 45.0
 """Seconds without progress after which a count is no longer shown as running."""
 
@@ -101,6 +101,9 @@ class StatusBoard:
     """Records and reads. Thread-safe; every method is one short transaction."""
 
     def __init__(self, database: Database) -> None:
+        # Not loaded for those who only want to know what a badge is.
+        from dashboard.services.history.history import History
+
         self.database = self._database = database
         self.history = History(database)
 
@@ -158,7 +161,7 @@ class StatusBoard:
 
     def record_writing(self, backend_id: int, denied: str = "") -> None:
         """Whether writing works: ``denied`` says why not, and is empty if it does."""
-        self._set(backend_id, write_checked_at=time.time(), write_denied=denied[:MAX_TEXT])
+        self._set(backend_id, write_checked_at=time.time(), write_denied=denied[:MAX_REASON])
 
     def writing(self, backend_id: int) -> Writing:
         """What is known about writing to a backend."""
@@ -188,6 +191,8 @@ class StatusBoard:
 @cache
 def _first_steps() -> Select[*tuple[Any, ...]]:
     """The columns of a :class:`Checklist`. Put together once: the Overview asks each time."""
+    from dashboard.models.backups import Backup
+
     of_another = select(BackendStatus.backend_id).join(Backend, Backend.id == BackendStatus.backend_id)
     dry_run = type_coerce(Migration.spec, String).contains('"dry_run": true')
     admins = (User.role == Role.ADMIN.value) & User.disabled.is_(False)

@@ -25,6 +25,7 @@ from dashboard.models.backends import Backend
 from dashboard.models.waiting import WaitingObject, WaitingTry
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
+from dashboard.services.fallback.labels import WRITE_BACK
 from dashboard.services.fallback.waiting_rows import (
     READABLE,
     WRITTEN_BACK,
@@ -43,8 +44,6 @@ from dashboard.storage.wrappers.fallback.waiting_writes import WaitingWrite, Wri
 
 log = logging.getLogger(__name__)
 
-LABEL = "write-back-"
-"""Prefix of the labels of drivers that can write to the folder of waiting writes."""
 ABANDONED_AFTER_SECONDS = 3600.0
 """After how long a write counts as abandoned if its process cannot be checked."""
 CONFIRM_AFTER_SECONDS = 30.0
@@ -159,7 +158,7 @@ class WriteBack:
         if name is None:
             return True
         self._recover(backend_id)
-        work = _Pass(backend_id, f"{LABEL}{backend_id}")
+        work = _Pass(backend_id, f"{WRITE_BACK}{backend_id}")
         try:
             return self._run(name, work, should_stop)
         finally:

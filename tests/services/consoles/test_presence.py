@@ -17,7 +17,7 @@ from dashboard.services.consoles import console_processes as processes
 from dashboard.services.consoles import presence, shared_folder
 from dashboard.services.consoles.console_processes import Processes
 from dashboard.services.consoles.presence import Presence
-from dashboard.services.consoles.runner_locks import ServerLock
+from dashboard.services.consoles.server_lock import ServerLock
 from dashboard.services.database import Database, open_database
 from dashboard.settings import Settings
 from tests.servers.processes import wait_until

@@ -18,7 +18,7 @@ from dashboard.jobs.types import JobKind
 from dashboard.models.consoles import Process
 from dashboard.models.migrations import Job
 from dashboard.services.consoles.console_processes import Processes
-from dashboard.services.consoles.runner_locks import LOCK, ServerLock
+from dashboard.services.consoles.server_lock import LOCK, ServerLock
 from dashboard.services.database import Database, open_database
 from dashboard.services.jobs import Jobs, enqueue
 from dashboard.settings import Settings
@@ -30,7 +30,7 @@ import sys, time
 from pathlib import Path
 from dashboard.jobs.process_identity import this_process
 from dashboard.jobs.types import JobKind
-from dashboard.services.consoles.runner_locks import ServerLock
+from dashboard.services.consoles.server_lock import ServerLock
 from dashboard.services.database import open_database
 from dashboard.services.jobs import Jobs
 from dashboard.settings import Settings

@@ -9,8 +9,6 @@ from dashboard.models.migrations import Migration
 from dashboard.services.backends.backends import Backends
 from dashboard.services.backends.fallback_drivers import REPLACED_FILES
 from dashboard.services.database import Database
-from dashboard.services.migrations.as_of import AsOf, folders_since
-from dashboard.services.migrations.keeping_replaced import KeepsReplaced
 from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.spec import AS_OF, REPLACED_IN, from_json
 from dashboard.storage.driver import Driver
@@ -36,9 +34,13 @@ class MigrationEnds:
         destination = self._driver(row.destination_id, row.destination)
         earlier, folder = row.spec.get(AS_OF), row.spec.get(REPLACED_IN)
         if earlier:
+            from dashboard.services.migrations.as_of import AsOf, folders_since
+
             raw = self._raw(row.source_id, row.source)
             source = AsOf(source, raw, folders_since(self._database, earlier))
         if folder:
+            from dashboard.services.migrations.keeping_replaced import KeepsReplaced
+
             raw = self._raw(row.destination_id, row.destination)
             destination = KeepsReplaced(destination, raw, folder, self._should_stop)
         return source, destination

@@ -39,6 +39,7 @@ from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import DeletesUnchanged, Driver, stat_or_none
 from dashboard.storage.errors import Changed, ContainerMissing, StorageError
 from dashboard.storage.inspection.listing import list_readable
+from dashboard.storage.net.at_once import call_at_once, calls_at_once
 from dashboard.storage.net.rate_limits import RateLimits
 from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.types import ObjectInfo
@@ -102,6 +103,9 @@ class FinalPhase:
         self.may_write: Callable[[], bool] = lambda: True
         """Asked right before each deletion: where it returns false, others may have the run by now, and
         nothing is deleted."""
+        self.meanwhile: Callable[[], object] = lambda: None
+        """Called in a thread while the copies are checked, or afterwards where the destination accepts one
+        connection."""
         self._source = source
         self._destination = destination
         self._spec = spec
@@ -111,6 +115,9 @@ class FinalPhase:
 
     def run(self, stop: threading.Event) -> None:
         """Run the whole phase. Raises ``StorageError`` or ``RunAborted`` if it cannot be completed."""
+        call_at_once([partial(self._check_all, stop), self.meanwhile], calls_at_once(self._destination))
+
+    def _check_all(self, stop: threading.Event) -> None:
         self._stop = stop
         retry(partial(self._mark_listed, stop, self._spec.prefix), stop, self._random)
         self._check_unlisted(stop)

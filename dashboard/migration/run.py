@@ -302,6 +302,7 @@ class _Run:
         ends = self._source, self._destination
         final_phase = FinalPhase(*ends, self._job.spec, ledger=self._ledger, random=self._random)
         final_phase.limits, final_phase.may_write = self._job.limits, self._job.may_write
+        final_phase.meanwhile = self._remove_leftovers
         self._phase = PhaseThread(final_phase.run, "final")
         return self._wait_for(self._phase, "verifying")
 
@@ -317,13 +318,12 @@ class _Run:
     # ---- ends
 
     def _finished(self) -> RunResult:
-        counters = self._ledger.counters()
-        if not self._job.spec.dry_run:
-            self._remove_leftovers()
         self._ledger.publish(Live(at=self._clock()))
-        return RunResult(State.FINISHED, self._outcome(counters))
+        return RunResult(State.FINISHED, self._outcome(self._ledger.counters()))
 
     def _remove_leftovers(self) -> None:
+        if not self._job.may_write():
+            return
         try:
             with limit_attempts(REQUEST_ATTEMPTS):
                 remove_leftovers(

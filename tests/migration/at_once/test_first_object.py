@@ -1,4 +1,5 @@
-"""Until the first object is copied: what waits for what, and what goes on at the same time."""
+"""Before the first object is copied and after the last: what waits for what, and what goes on at the same
+time."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.listing import MARKER_PREFIX
 from dashboard.storage.inspection.name_rules import NameRules, probe_name_rules
+from dashboard.storage.inspection.powers import UnfinishedUpload
 from dashboard.storage.types import Entry, ObjectInfo, Written
 from tests.migration.ledgers import MemoryLedgers
 from tests.migration.scenario import contents, some_objects
@@ -148,3 +150,57 @@ def test_an_overlap_that_is_found_while_the_rules_are_learnt_leaves_nothing(tmp_
     result = migrate(source, destination, partial(probe_name_rules, destination))
     assert "the same place" in result.message
     assert contents(folder) == before
+
+
+class Unfinished(MemoryDriver):
+    """Lists its unfinished uploads only while it is being listed for the last time."""
+
+    def __init__(self, *, connections: int = 8) -> None:
+        super().__init__()
+        self.together = threading.Barrier(2)
+        self.connections = connections
+        self.calls: list[str] = []
+
+    def max_connections(self) -> int:
+        return self.connections
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        entries = list(super().list(prefix, start_after=start_after))
+        if any(MARKER_PREFIX not in entry.key for entry in entries):
+            self._note("list")
+        return iter(entries)
+
+    def unfinished(self, prefix: str = "") -> Iterator[UnfinishedUpload]:
+        self._note("unfinished")
+        return iter(())
+
+    def abort(self, upload: UnfinishedUpload) -> None:
+        raise AssertionError(upload)
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        if self.connections > 1:
+            self.together.wait(WAIT)
+
+
+def test_leftovers_are_looked_for_while_the_copies_are_listed() -> None:
+    source, destination = MemoryDriver(), Unfinished()
+    source.put("a", b"1")
+    assert migrate(source, destination, NameRules).outcome is Outcome.CLEAN
+    assert sorted(destination.calls) == ["list", "unfinished"]
+
+
+def test_leftovers_are_looked_for_afterwards_where_there_is_one_connection() -> None:
+    source, destination = MemoryDriver(), Unfinished(connections=1)
+    source.put("a", b"1")
+    assert migrate(source, destination, NameRules).outcome is Outcome.CLEAN
+    assert destination.calls == ["list", "unfinished"]
+
+
+def test_leftovers_stay_where_another_runner_may_be_writing() -> None:
+    source, destination = MemoryDriver(), Unfinished(connections=1)
+    source.put("a", b"1")
+    job = MigrationJob(7, Spec(workers=4), lambda: True, may_write=lambda: destination.calls == [])
+    ledger = MemoryLedgers().open()
+    run(job, source, destination, ledger, lambda: Control.RUN, on_state=lambda *state: None)
+    assert destination.calls == ["list"]

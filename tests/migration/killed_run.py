@@ -6,6 +6,7 @@ more than one carrier it starts the others at once, by ``FOLDER carrier NUMBER F
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -26,7 +27,10 @@ from dashboard.services.migrations.carrying.carrier import Carrier
 from dashboard.services.migrations.carrying.carrier_ledger import CarrierLedger
 from dashboard.services.migrations.carrying.processes import CarrierProcess
 from dashboard.services.migrations.ledger_files import LedgerFiles
+from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
+from dashboard.storage.registry import build, check_options
+from dashboard.storage.types import Secret
 from tests.migration.failing_driver import FailingDriver
 from tests.migration.ledgers import SqlLedgers
 
@@ -47,11 +51,21 @@ def slow_folder(folder: Path) -> FailingDriver:
     return FailingDriver(LocalDriver(str(folder / "there")), write_down)
 
 
+def source_of(folder: Path) -> Driver:
+    """The folder, or the bucket that ``bucket.json`` describes."""
+    described = folder / "bucket.json"
+    if not described.exists():
+        return LocalDriver(str(folder / "here"))
+    options = json.loads(described.read_text())
+    secrets = {"secret_access_key": Secret(options.pop("secret"))}
+    return build("s3", check_options("s3", options, secrets), secrets)
+
+
 def main(folder: Path, workers: int, delete_source: bool, carriers: int) -> None:
     ledgers = SqlLedgers(folder)
     ledger = ledgers.open(files=LedgerFiles(1, SOURCE, DESTINATION, deletes=delete_source))
     ledger.parts = carriers
-    source, destination = LocalDriver(str(folder / "here")), slow_folder(folder)
+    source, destination = source_of(folder), slow_folder(folder)
     sweep = partial(sweep_interrupted, destination, ledger, "here")
     embedded.MEASURE_SECONDS = embedded.WORTHWHILE_SECONDS = 0.0
     print("running", flush=True)
@@ -92,7 +106,7 @@ def carry(folder: Path, number: int, fence: int, delete_source: bool, parent: in
     ledger = CarrierLedger(ledgers.database.work, 1, carrier=number, fence=fence, files=files)
     ledger.join(fence)
     spent, spec = Spent(), Spec(delete_source=delete_source)
-    ends = LocalDriver(str(folder / "here")), slow_folder(folder)
+    ends = source_of(folder), slow_folder(folder)
     transfer = Transfer(Provenance(*ends, spec, ledger.token()), "here", spent)
     Carrier(ledger, transfer, spent, memory=1 << 26, stop=stop.is_set).run()
     os._exit(0)

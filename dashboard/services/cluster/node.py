@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from celery import signals
+from celery.exceptions import CPendingDeprecationWarning, WorkerLostError
 
 from dashboard.jobs.child import end_with_parent
 from dashboard.services.cluster.messages import CARRY, JOB, make_app
@@ -71,6 +72,23 @@ class _StopPipe:
         threading.Thread(target=watch, name="stop-pipe", daemon=True).start()
 
 
+class LostProcesses(logging.Filter):
+    """Says in one sentence that a process was lost, which Celery says with two tracebacks. Its task has not
+    failed: the message comes back."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record if it is about that; keep it in any case."""
+        error = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        if isinstance(error, WorkerLostError):
+            record.msg = (
+                "A process of this worker ended in the middle of a task, and another goes on with it: %s"
+            )
+            record.args = (str(error).removesuffix(" Job: 0."),)
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.exc_info = record.exc_text = None
+        return True
+
+
 def run_node(broker_url: str, place: Place, open_work: Callable[[], Work]) -> int:
     """Work until SIGTERM; return the exit code. ``open_work`` is called once in each of the processes, when
     the first message arrives: nothing that it opens is shared between them."""
@@ -107,6 +125,7 @@ def run_node(broker_url: str, place: Place, open_work: Callable[[], Work]) -> in
     signals.worker_shutting_down.connect(lambda **_: pipe.close(), weak=False)
     # What is connected here is used instead of Celery's own.
     signals.setup_logging.connect(lambda **_: None, weak=False)
+    logging.getLogger("celery.worker.request").addFilter(LostProcesses())
     with warnings.catch_warnings():
         # In a container everything runs as root; only numbers are accepted from the broker.
         warnings.filterwarnings("ignore", message=".*superuser privileges")
@@ -120,6 +139,8 @@ def run_node(broker_url: str, place: Place, open_work: Callable[[], Work]) -> in
             without_mingle=True,
             quiet=True,
         )
+        # Said whenever the broker comes back, about a setting that is made on purpose.
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
         node.start()
     return int(node.exitcode or 0)
 

@@ -14,6 +14,7 @@ from dashboard.jobs.process_identity import this_process
 from dashboard.jobs.types import LEASE, Handler, Job, JobContext, JobKind, JobResult
 from dashboard.services.cluster.job_routes import Routes
 from dashboard.services.cluster.staying_alive import SignsOfLife
+from dashboard.services.database import is_server_away
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.workers.worker_values import LIFE_SECONDS
@@ -116,9 +117,16 @@ class Work:
                     watch=watched.append,
                 )
                 replace = self._carry(request, carrying)
-            except Exception:
+            except Exception as error:
                 # Its threads may still copy; the run takes back what it held when the process is gone.
-                log.exception("Carrier %d of migration %d failed", request.number, request.migration_id)
+                if is_server_away(error):
+                    log.warning(
+                        "Carrier %d of migration %d ends, and its rows go to others: "
+                        "the database server does not answer",
+                        *(request.number, request.migration_id),
+                    )
+                else:
+                    log.exception("Carrier %d of migration %d failed", request.number, request.migration_id)
                 replace = True
             if replace:
                 life.leave_to_others()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,7 @@ class WorkRig:
         self.handlers: dict[JobKind, Handler] = {}
         self.seen: list[object] = []
         self.stop = threading.Event()
+        self.fails: Callable[[Carry, Carrying], bool] | None = None
 
     def work(self, *, has_files: bool = True) -> Work:
         services = self.services
@@ -50,6 +52,8 @@ class WorkRig:
         )
 
     def _carry(self, request: Carry, carrying: Carrying) -> bool:
+        if self.fails:
+            return self.fails(request, carrying)
         carrying.watch(lambda: 3)
         assert carrying.may_write()
         self.seen.append((request, self.services.workers.list()[0].tasks[0].kind))
@@ -295,4 +299,46 @@ def test_what_workers_listen_to() -> None:
     assert queue_names(tuple(Queue), has_files=True) == (
         *("migrations", "migrations.local", "counts", "counts.local"),
         *("media", "maintenance"),
+    )
+
+
+# ---- what is said of it
+
+
+def test_a_process_that_is_lost_is_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    from celery.exceptions import WorkerLostError
+
+    from dashboard.services.cluster.node import LostProcesses
+
+    speaks = logging.getLogger("tests.celery")
+    speaks.addFilter(LostProcesses())
+    for error in (WorkerLostError("Worker exited prematurely: signal 9 (SIGKILL) Job: 0."), ValueError("x")):
+        try:
+            raise error
+        except Exception:
+            speaks.exception("Task handler raised error: %r", error)
+    lost, unexpected = caplog.records
+    assert (lost.levelname, lost.exc_info) == ("WARNING", None)
+    assert lost.getMessage() == (
+        "A process of this worker ended in the middle of a task, and another goes on with it: "
+        "Worker exited prematurely: signal 9 (SIGKILL)"
+    )
+    assert unexpected.levelname == "ERROR"
+    assert unexpected.exc_info is not None
+
+
+@pytest.mark.parametrize("expected", [True, False])
+def test_a_carrier_without_its_database_ends_with_a_sentence(
+    bench: WorkRig, caplog: pytest.LogCaptureFixture, expected: bool
+) -> None:
+    def fail(request: Carry, carrying: Carrying) -> bool:
+        raise StowageError(Kind.UNREACHABLE, "It is away.", operation="database") if expected else ValueError
+
+    bench.fails = fail
+    # Its threads may hang: the process is replaced.
+    assert bench.work().carry(Carry(7, 12, 2, 3), bench.stop)
+    [record] = [each for each in caplog.records if "Carrier 2 of migration 7" in each.getMessage()]
+    assert (record.exc_info is None) is expected
+    assert (record.levelname, "go to others" in record.getMessage()) == (
+        ("WARNING", True) if expected else ("ERROR", False)
     )

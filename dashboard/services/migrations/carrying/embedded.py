@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Protocol
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dashboard.migration.carrying.carriers import Carried, CarrierReport, memory_share
 from dashboard.migration.execute import Execution
 from dashboard.migration.live import MAX_SHOWN
 from dashboard.migration.pool import PhaseThread
 from dashboard.migration.retry_policy import RunAborted
+from dashboard.services.database import translate_error
 from dashboard.services.migrations.carrying.carrier_ledger import LEASE_SECONDS
 from dashboard.services.migrations.carrying.machine import Headroom
 from dashboard.services.migrations.carrying.observed import ObservedCarriers
@@ -162,8 +164,8 @@ class EmbeddedCarriers:
         while not stop.wait(WATCH_SECONDS):
             try:
                 self._end_silent(self._ledger.overview(), time.monotonic())
-            except SQLAlchemyError as error:
-                log.warning("Carriers cannot be watched just now: %s", error)
+            except (DBAPIError, PoolTimeout) as error:
+                log.warning("Carriers cannot be watched just now: %s", translate_error(error).reason)
 
     def _end_silent(self, seen: Overview, now: float) -> None:
         """Kill carriers that gave no sign of life for too long; their rows are taken at the next look."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, event, inspect
 
 from dashboard.models.backends import Backend
 from dashboard.models.console import Setting
@@ -45,12 +45,20 @@ def change_by_hand(engine: Engine, *statements: str) -> None:
 
 @contextmanager
 def version_of(engine: Engine) -> Iterator[Callable[[], object]]:
-    """What returns something else as soon as anybody has written to the database."""
+    """What returns something else as soon as somebody has written to the database: on a server this process,
+    because what it says of changes is about all databases, or late."""
     if is_postgresql(engine):
-        # The number of the next transaction that writes.
-        query = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
-        with engine.connect() as connection:
-            yield lambda: connection.exec_driver_sql(query).scalar_one()
+        changes: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+            if statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")):
+                changes.append(statement)
+
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield lambda: tuple(changes)
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
         return
     with closing(sqlite3.connect(engine.url.database or "")) as file:
         yield lambda: file.execute("PRAGMA data_version").fetchone()

@@ -143,7 +143,8 @@ def test_partial_trouble_is_not_down(console: WebConsole, admin: Browser) -> Non
     assert verdict(summary, parts, ["local-disk"])[0] == "bad"
     page = admin.get("/health").get_data(as_text=True)
     assert "<script>alert" not in page
-    for word in ("Health", "Runner", "Encryption key", "stowage.db", "work.db", "/readyz", "bucket-one"):
+    databases = ("stowage", "stowage_work") if services.database.on_server else ("stowage.db", "work.db")
+    for word in ("Health", "Runner", "Encryption key", *databases, "/readyz", "bucket-one"):
         assert word in page
     assert 'class="count bad">1' in page
     for window in ("24h", "30d", "nonsense"):

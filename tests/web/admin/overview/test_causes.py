@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.migration.types import Spec, State
+from dashboard.models.migrations import Migration
 from dashboard.services.attention.causes import Cause, Facts, causes
 from dashboard.services.backends.status import Badge
 from dashboard.services.backends.values import BackendInfo, Draft, Summary
@@ -140,9 +141,7 @@ def test_a_plan_that_nobody_started_is_no_trouble_and_not_at_work(
     services.backends.add(ACTOR, Draft("target", "local", {"root": str(tmp_path)}, {}))
     number = services.migrations.create(ACTOR, "local-disk", "target", Spec())
     with services.database.write() as session:
-        session.connection().exec_driver_sql(
-            "UPDATE migrations SET state = ? WHERE id = ?", (State.READY.value, number)
-        )
+        session.get_one(Migration, number).state = State.READY.value
     page = admin.get("/").get_data(as_text=True)
     assert "It waits until somebody starts it." in page
     assert "waiting for your approval" not in page

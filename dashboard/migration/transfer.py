@@ -375,8 +375,9 @@ class _Move:
 
     def _verify(self, copied: Copied, to: str) -> Result:
         written, verify = copied.written, self._spec.verify
+        proven = verify is Verify.CHECKSUM and written.proven
         done = Done(
-            ObjectState.COPIED,
+            ObjectState.VERIFIED if proven else ObjectState.COPIED,
             written.size,
             destination_key=to,
             source_checksum=written.expected_checksum or written.md5,
@@ -386,10 +387,8 @@ class _Move:
             source_modified=copied.info.modified,
             source_etag=copied.info.etag,
         )
-        if verify is Verify.SIZE:
+        if proven or verify is Verify.SIZE:
             return done
-        if verify is Verify.CHECKSUM and written.proven:
-            return replace(done, state=ObjectState.VERIFIED)
         with self._spent.timed("verifying"):
             found = read_back(self._destination, to, stop=self._stop)
         done = replace(done, source_checksum=written.md5, destination_checksum=found)

@@ -214,7 +214,8 @@ def _pump(reading: Reading, consume: Callable[[bytes], None], stop: Stop) -> Non
         consume(chunk)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: making a frozen object of so many fields takes three times as long, and each copy makes one.
+@dataclass(slots=True, eq=False)
 class _Job:
     """One copy, in one of three ways."""
 

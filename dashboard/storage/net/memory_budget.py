@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 NEGLIGIBLE_BYTES = 64 * 1024
 """Transfers of up to this many bytes are not counted."""
 _CHECK_SECONDS = 0.1
+_NOTHING = nullcontext()
 
 
 class MemoryBudget:
@@ -23,13 +24,13 @@ class MemoryBudget:
         """Have this many bytes from now on. Call it before the first reservation."""
         self._total = self._free = total
 
-    @contextmanager
-    def reserve(self, amount: int, check: Callable[[], None]) -> Iterator[None]:
+    def reserve(self, amount: int, check: Callable[[], None]) -> AbstractContextManager[None]:
         """Wait until this many bytes are free, calling ``check`` meanwhile, which may raise to give up. More
         than there are in all counts as all of them."""
-        if amount <= NEGLIGIBLE_BYTES:
-            yield
-            return
+        return _NOTHING if amount <= NEGLIGIBLE_BYTES else self._reserve(amount, check)
+
+    @contextmanager
+    def _reserve(self, amount: int, check: Callable[[], None]) -> Iterator[None]:
         amount = min(amount, self._total)
         with self._changed:
             while self._free < amount:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
+from contextvars import ContextVar, Token
 from functools import partial
 from typing import TypeVar
 
@@ -19,15 +19,24 @@ T = TypeVar("T")
 _max_attempts: ContextVar[int | None] = ContextVar("max_attempts", default=None)
 
 
-@contextmanager
-def limit_attempts(maximum: int) -> Iterator[None]:
+# Entered for each object, where a generator costs four times as much.
+class _LimitedAttempts:
+    __slots__ = ("_maximum", "_token")
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+
+    def __enter__(self) -> None:
+        self._token: Token[int | None] = _max_attempts.set(self._maximum)
+
+    def __exit__(self, *_: object) -> None:
+        _max_attempts.reset(self._token)
+
+
+def limit_attempts(maximum: int) -> AbstractContextManager[None]:
     """Inside this context, on this thread, make each request at most ``maximum`` times. For callers that
     retry themselves, because their attempts and a driver's would multiply."""
-    token = _max_attempts.set(maximum)
-    try:
-        yield
-    finally:
-        _max_attempts.reset(token)
+    return _LimitedAttempts(maximum)
 
 
 def allowed_attempts(attempts: int) -> int:

@@ -7,7 +7,7 @@ keys are looked up in the listing after a write.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -268,16 +268,17 @@ class Objects:
         """Before a write: raise ``Unsupported`` if the server does not encrypt with the customer's key."""
         self._customer_key.require_encryption(self._client.context("write", key), self._config.prefix + key)
 
-    @contextmanager
-    def verify_stored_name(self, key: str) -> Iterator[None]:
+    def verify_stored_name(self, key: str) -> AbstractContextManager[None]:
         """Raise ``InvalidKey`` if the server stores the write inside under another name.
 
         Deletes what was written, and protects an existing object of that other name. Sends no requests
         for ordinary keys."""
         before = self.refuse_altered_name(key)
+        return self._verify_new_name(key) if before is False else nullcontext()
+
+    @contextmanager
+    def _verify_new_name(self, key: str) -> Iterator[None]:
         yield
-        if before is not False:
-            return
         after = self._stat_or_none(key)
         if (after is not None and self._stat_normalized_key(key) == after) or not self._is_listed(key):
             self.delete(key)

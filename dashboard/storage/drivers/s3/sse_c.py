@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3.client import S3Client
@@ -38,15 +38,18 @@ class CustomerKey:
             with self._trial_lock:
                 self._test_upload(context, full_key)
 
-    @contextmanager
-    def diagnose_errors(self, context: ErrorContext, full_key: str) -> Iterator[None]:
+    def diagnose_errors(self, context: ErrorContext, full_key: str) -> AbstractContextManager[None]:
         """Raise ``OtherKey`` instead of an error inside that is due to the key."""
+        return self._diagnosed(context, full_key) if self._client.config.customer_key else nullcontext()
+
+    @contextmanager
+    def _diagnosed(self, context: ErrorContext, full_key: str) -> Iterator[None]:
         try:
             yield
         except StorageError as error:
             # SeaweedFS reports an internal error if it cannot decrypt the source of a copy.
             suspect = _REFUSED | {Kind.UNREACHABLE} if context.operation == "copy" else _REFUSED
-            if not self._client.config.customer_key or error.kind not in suspect:
+            if error.kind not in suspect:
                 raise
             why = self._diagnose(context, full_key)
             if why is None:

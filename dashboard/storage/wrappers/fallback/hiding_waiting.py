@@ -8,7 +8,7 @@ upload that is not checked yet can be read by nobody.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -42,6 +42,7 @@ UPLOADS = ".stowage-uploads/"
 REPLACED = ".stowage-replaced/"
 """Where a scheduled copy keeps what it replaces, a folder for each run."""
 HIDDEN = (FOLDER, UPLOADS, REPLACED)
+_NOTHING = nullcontext()
 
 
 def _refuse(key: str) -> None:
@@ -190,11 +191,10 @@ class HidingWaiting(ObservesChanges):
         }
     )
 
-    @contextmanager
-    def changing(self, key: str) -> Iterator[None]:
+    def changing(self, key: str) -> AbstractContextManager[object]:
         """Refuse changes in the folders."""
         _refuse(key)
-        yield
+        return _NOTHING
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``."""

@@ -46,7 +46,7 @@ _STATUS = re.compile(r"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
-_LINE_BREAKS = re.compile(r"[\r\n\0]")
+_LINE_BREAKS = "\r\n\0"
 
 
 class StreamingResponse:
@@ -173,9 +173,9 @@ class ConnectionPool:
         head = _encode_head(method, target, headers)
         connection = self._take_idle()
         try:
-            connection.sock.settimeout(idle)
+            connection.expect_within(idle)
             connection.low_speed.reset()
-            send_error = _send(connection.sock, head, body)
+            send_error = _send(connection, head, body, idle)
             try:
                 response = self.read_response(connection, method)
             except (OSError, TransportError):
@@ -294,22 +294,22 @@ def _encode_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     text = "\r\n".join(lines)
     # A line break in a value would start another header.
-    if len(_LINE_BREAKS.findall(text)) != 2 * len(headers) or " " in target:
+    if sum(map(text.count, _LINE_BREAKS)) != 2 * len(headers) or " " in target:
         raise ValueError("A header contains a line break, or the target of a request a space.")
     return f"{text}\r\n\r\n".encode("latin-1")
 
 
-def _send(sock: socket.socket, head: bytes, body: Body) -> OSError | None:
+def _send(connection: Connection, head: bytes, body: Body, idle: float) -> OSError | None:
     """Send a request. Returns the error if the server stopped reading the body: it may have responded."""
     if isinstance(body, bytes) and len(body) <= _MAX_COALESCED_BYTES:
-        sock.sendall(head + body)
+        connection.send(head + body, idle)
         return None
-    sock.sendall(head)
+    connection.send(head, idle)
     try:
         for chunk in (body,) if isinstance(body, bytes) else body:
             view = memoryview(chunk)
             for start in range(0, len(view), _SEND_BYTES):
-                sock.sendall(view[start : start + _SEND_BYTES])
+                connection.send(view[start : start + _SEND_BYTES], idle)
     except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
         return error
     return None

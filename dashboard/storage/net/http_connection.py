@@ -5,6 +5,8 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import struct
+import sys
 from contextlib import suppress
 
 from dashboard.storage.net.timeouts import LowSpeedLimit, TooSlow
@@ -12,12 +14,15 @@ from dashboard.storage.net.transport_errors import TransportError
 
 _RECEIVE_BYTES = 16 * 1024
 """Bytes to receive at a time: a small object arrives together with its head."""
+_KERNEL_TIMES_OUT = sys.platform == "linux" and sys.maxsize > 2**32
+"""Whether a receive can have its timeout from the kernel. Python's own takes a call of ``poll`` before each
+transfer, and in each of these calls another thread may take the interpreter."""
 
 
 class Connection:
     """A connection and the bytes received but not read yet. Used by one thread at a time."""
 
-    __slots__ = ("buffer", "generation", "low_speed", "poll", "sock")
+    __slots__ = ("_idle", "_kernel_times_out", "buffer", "generation", "low_speed", "poll", "sock")
 
     def __init__(self, sock: socket.socket, generation: int) -> None:
         self.sock = sock
@@ -26,6 +31,35 @@ class Connection:
         self.low_speed = LowSpeedLimit()
         self.poll = select.poll()
         self.poll.register(sock, select.POLLIN)
+        # OpenSSL repeats a receive that the kernel has ended.
+        self._kernel_times_out = _KERNEL_TIMES_OUT and not isinstance(sock, ssl.SSLSocket)
+        self._idle: float | None = None
+
+    def expect_within(self, seconds: float) -> None:
+        """From now on the server may be silent for this long while something is received."""
+        if seconds == self._idle:
+            return
+        if self._kernel_times_out:
+            self.sock.settimeout(None)
+            whole = int(seconds)
+            until = struct.pack("@ll", whole, max(1, int((seconds - whole) * 1e6)))
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, until)
+        else:
+            self.sock.settimeout(seconds)
+        self._idle = seconds
+
+    def send(self, data: bytes | memoryview, seconds: float) -> None:
+        """Send all of it. The server has this long to accept it. Raises ``OSError``."""
+        sent = 0
+        if self._kernel_times_out:
+            with suppress(BlockingIOError):
+                sent = self.sock.send(data, socket.MSG_DONTWAIT)
+            if sent == len(data):
+                return
+        if self.sock.gettimeout() != seconds:
+            self.sock.settimeout(seconds)
+            self._idle = None
+        self.sock.sendall(memoryview(data)[sent:])
 
     def is_clean(self) -> bool:
         """Whether nothing arrived after the last response, not even its end: otherwise leftover bytes could
@@ -45,6 +79,8 @@ class Connection:
             return self.low_speed.receive(self.sock.recv, most)
         except TooSlow as error:
             raise TransportError("slow") from error
+        except BlockingIOError as error:
+            raise TimeoutError(str(error)) from error
 
     def read_until(self, delimiter: bytes, max_bytes: int, end_code: str) -> bytes:
         """Return everything before ``delimiter`` and skip it. Raises :class:`TransportError`, with

@@ -277,6 +277,44 @@ def test_a_silent_server_is_a_timeout(served: Callable[..., tuple[ConnectionPool
         over.set()
 
 
+def test_a_server_that_falls_silent_later_is_a_timeout(
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
+) -> None:
+    """Each request has its own time, also after one whose body did not fit into the connection at once."""
+    over, body = threading.Event(), bytes(20_000_000)
+
+    def take(line: socket.socket) -> None:
+        taken = 0
+        while taken < len(body):
+            taken += len(line.recv(1 << 20))
+        line.sendall(GO_ON)
+
+    pool, server = served([GO_ON, take, lambda line: over.wait(60) and None])
+    headers = {"host": "h", "content-length": str(len(body))}
+    try:
+        assert whole(pool) == (200, b"ok")
+        assert b"".join(pool.request("PUT", "/", headers, body, idle=60).chunks()) == b"ok"
+        assert code(lambda: pool.request("GET", "/", {"host": "h"}, idle=0.2)) == "timeout"
+        assert len(server.heard) == 1
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize("before", [[], [GO_ON]], ids=["at once", "later"])
+def test_a_server_that_takes_no_more_is_a_timeout(
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]], before: Script
+) -> None:
+    over = threading.Event()
+    pool, server = served([*before, lambda line: over.wait(60) and None])
+    headers = {"host": "h", "content-length": "50000000"}
+    try:
+        assert [whole(pool) for _ in before] == [(200, b"ok") for _ in before]
+        assert code(lambda: pool.request("PUT", "/", headers, bytes(50_000_000), idle=0.3)) == "timeout"
+        assert len(server.heard) == 1
+    finally:
+        over.set()
+
+
 def test_what_is_given_up_does_not_serve_again(
     served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
 ) -> None:

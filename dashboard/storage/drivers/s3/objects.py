@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import lru_cache, partial
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.common.reading import CheckedReading
@@ -187,7 +187,7 @@ class Objects:
             raise ERRORS.transport_error("cut", context)
         try:
             size = int(headers["content-length"])
-            modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
+            modified = _seconds(headers["last-modified"])
         except (KeyError, ValueError) as error:
             raise ERRORS.transport_error("unreadable", context) from error
         etag_is_opaque = self._is_opaque(headers)
@@ -347,3 +347,9 @@ def _copy_etag(response: Response, context: ErrorContext) -> str | None:
 
 def _response_body(response: StreamingResponse, context: ErrorContext) -> ResponseBody:
     return ResponseBody(response, lambda error: ERRORS.transport_error(error.code, context))
+
+
+# Whole seconds, which many objects share.
+@lru_cache(1024)
+def _seconds(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp()

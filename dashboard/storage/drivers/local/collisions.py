@@ -48,16 +48,18 @@ class NameCollisions:
         self._names: OrderedDict[tuple[int, int, int], frozenset[bytes]] = OrderedDict()
         self._rename_lock = threading.Lock()
 
-    def require_exact(self, folder: int, name: bytes) -> None:
+    def require_exact(self, folder: int, name: bytes, device: int) -> None:
         """Raise ``FileNotFoundError`` if a folder would open another file under this name. Does not check
-        that the name exists. Raises ``OSError``."""
-        if not self._holds(folder, name):
+        that the name exists. ``device``: where the folder is (``st_dev``). Raises ``OSError``."""
+        if not self._holds(folder, name, device):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
     def refuse_collision(self, folder: int, name: bytes, key: str) -> None:
         """Raise kind ``conflict`` if a folder has another file that it would open under this name; ``key``
         was to be written. Raises ``OSError``."""
-        if not self._holds(folder, name) and (other := self._existing_name(folder, name)):
+        if not self._holds(folder, name, os.fstat(folder).st_dev) and (
+            other := self._existing_name(folder, name)
+        ):
             raise StorageError(
                 Kind.CONFLICT,
                 f"“{key}” cannot be written: “{other}” exists, and this disk treats “{key_text(name)}” as "
@@ -71,21 +73,20 @@ class NameCollisions:
     def exclusive_rename(self, folder: int, name: bytes) -> AbstractContextManager[object]:
         """A lock around checking that a name is free and renaming a file to it, on a disk that may treat it
         as the same as another name."""
-        disk = self._disk(folder)
+        disk = self._disk(os.fstat(folder).st_dev)
         sure = disk.ignores_case is False and (disk.ignores_normalization is False or name.isascii())
         return nullcontext() if sure else self._rename_lock
 
     def detect(self, folder: int, name: bytes) -> None:
         """Check the disk with an existing file. Never raises ``OSError``."""
         with suppress(OSError):
-            self._holds(folder, name)
+            self._holds(folder, name, os.fstat(folder).st_dev)
 
-    def _disk(self, folder: int) -> _FileSystem:
-        device = os.fstat(folder).st_dev
+    def _disk(self, device: int) -> _FileSystem:
         return self._disks.get(device) or self._disks.setdefault(device, _FileSystem())
 
-    def _holds(self, folder: int, name: bytes) -> bool:
-        disk = self._disk(folder)
+    def _holds(self, folder: int, name: bytes, device: int) -> bool:
+        disk = self._disk(device)
         if disk.ignores_case is None:
             disk.ignores_case = self._same_file(folder, name, name.swapcase())
         plain = name.isascii()

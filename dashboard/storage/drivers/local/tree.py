@@ -71,6 +71,9 @@ class Tree:
     def open_root(self, operation: str) -> int:
         """Return a descriptor of the root. Raises ``ContainerMissing``, and kind ``unreachable`` if a share
         should be mounted and is not."""
+        return self._open_root(operation)[0]
+
+    def _open_root(self, operation: str) -> tuple[int, os.stat_result]:
         try:
             fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -90,7 +93,7 @@ class Tree:
         except BaseException:
             os.close(fd)
             raise
-        return fd
+        return fd, found
 
     def _check_policy(self, fd: int, found: os.stat_result, operation: str) -> None:
         """Check every time, because another folder may be there by now; quick if it is the same one."""
@@ -133,36 +136,40 @@ class Tree:
     def open_folder(self, folders: list[bytes], operation: str) -> int:
         """Return a descriptor of a folder below the root. Raises ``OSError`` from ``ABSENT`` if it does not
         exist."""
-        fd = self.open_root(operation)
+        return self._open_folder(folders, operation)[0]
+
+    def _open_folder(self, folders: list[bytes], operation: str) -> tuple[int, os.stat_result]:
+        fd, found = self._open_root(operation)
         for name in folders:
             try:
-                self.names.require_exact(fd, name)
+                self.names.require_exact(fd, name, found.st_dev)
                 inner = self._open_inner(name, fd, operation)
             finally:
                 os.close(fd)
-            fd = inner
-        return fd
+            fd, found = inner
+        return fd, found
 
     @contextmanager
     def parent_of(self, folders: list[bytes], name: bytes, operation: str) -> Iterator[int]:
         """Yield a descriptor of the folder of a file. Raises ``OSError`` from ``ABSENT`` if the folder does
         not exist, or would open another file under this name."""
-        fd = self.open_folder(folders, operation)
+        fd, found = self._open_folder(folders, operation)
         try:
-            self.names.require_exact(fd, name)
+            self.names.require_exact(fd, name, found.st_dev)
             yield fd
         finally:
             os.close(fd)
 
-    def _open_inner(self, name: bytes, parent: int, operation: str) -> int:
+    def _open_inner(self, name: bytes, parent: int, operation: str) -> tuple[int, os.stat_result]:
         inner = os.open(name, OPEN_FOLDER, dir_fd=parent)
-        if self.policy.own:
-            try:
-                self._refuse_own_folder(os.fstat(inner), key_text(name), operation)
-            except BaseException:
-                os.close(inner)
-                raise
-        return inner
+        try:
+            found = os.fstat(inner)
+            if self.policy.own:
+                self._refuse_own_folder(found, key_text(name), operation)
+        except BaseException:
+            os.close(inner)
+            raise
+        return inner, found
 
     def inner_folders(self, folders: list[bytes]) -> list[bytes]:
         """Return the names of the folders in a folder, without links and our own temporary one. Raises
@@ -222,7 +229,7 @@ class Tree:
         name, created = folders[depth], False
         self.names.refuse_collision(fd, name, key)
         try:
-            return self._open_inner(name, fd, "write"), False
+            return self._open_inner(name, fd, "write")[0], False
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
@@ -233,18 +240,18 @@ class Tree:
             created = True
         except FileExistsError:
             self.names.refuse_collision(fd, name, key)
-        return self._open_inner(name, fd, "write"), created
+        return self._open_inner(name, fd, "write")[0], created
 
     def remove_empty_folders(self, folders: list[bytes]) -> None:
         """Remove the deepest of these folders, then its parent and so on, as long as they are empty. Never
         the root. A write that loses its folder to this creates it again."""
         for depth in range(len(folders), 0, -1):
             try:
-                fd = self.open_folder(folders[: depth - 1], "delete")
+                fd, found = self._open_folder(folders[: depth - 1], "delete")
             except (OSError, StorageError):
                 return
             try:
-                self.names.require_exact(fd, folders[depth - 1])
+                self.names.require_exact(fd, folders[depth - 1], found.st_dev)
                 with self._lock:
                     os.rmdir(folders[depth - 1], dir_fd=fd)
                     self._removals += 1

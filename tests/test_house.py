@@ -105,7 +105,6 @@ SMALL = {
     "storage/drivers/azure/deleting.py": "deleting many, as in gcs/ and s3/",
     "storage/drivers/gcs/attributes.py": "headers and metadata, as in azure/",
     "storage/drivers/common/keys.py": "what drivers of every kind do with keys",
-    "storage/drivers/common/locations.py": "read by types, without loading a driver",
     "storage/drivers/s3/credentials/botocore_logs.py": "needed by the signer of links, which loads no boto3",
     "storage/drivers/s3/credentials/sign_in.py": "values that the options know without loading boto3",
     "media/uploading/fastapi_dependency.py": "the only file that imports FastAPI",

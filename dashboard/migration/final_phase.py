@@ -14,7 +14,7 @@ from itertools import islice
 from random import Random
 
 from dashboard.errors import Kind
-from dashboard.migration.ledger import FinalCheck, Finished, Ledger, Reason
+from dashboard.migration.ledger import Done, FinalCheck, Finished, Ledger, Reason
 from dashboard.migration.pool import Failed, Stopped, WorkerPool
 from dashboard.migration.reasons import (
     DIFFERS,
@@ -71,6 +71,23 @@ def version_of(info: ObjectInfo) -> str:
 def recorded_version(info: ObjectInfo) -> str:
     """Return the version of the source that was read, for a later deletion."""
     return version_of(info) if info.settled else UNSETTLED_MARK + version_of(info)
+
+
+def copied_result(
+    info: ObjectInfo, size: int, checksums: tuple[str, str], *, to: str, etag: str | None, proven: bool
+) -> Done:
+    """Return the result for a copy. ``info``: of the source that was read; ``checksums``: of both."""
+    return Done(
+        ObjectState.VERIFIED if proven else ObjectState.COPIED,
+        size,
+        destination_key=to,
+        source_checksum=checksums[0],
+        destination_checksum=checksums[1],
+        source_version=recorded_version(info),
+        destination_etag=etag or "",
+        source_modified=info.modified,
+        source_etag=info.etag,
+    )
 
 
 def retry(call: Callable[[], None], stop: threading.Event, random: Random) -> None:

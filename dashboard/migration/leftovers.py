@@ -7,6 +7,7 @@ So a run lists the destination's unfinished uploads once, at its end.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -19,11 +20,15 @@ from dashboard.migration.destination_names import alternative_names
 from dashboard.migration.final_phase import retry
 from dashboard.migration.ledger import Ledger, Unswept
 from dashboard.migration.overlap import CLOCK_SKEW_SECONDS, remove_markers
+from dashboard.migration.retry_policy import REQUEST_ATTEMPTS
 from dashboard.migration.types import Action
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.inspection.powers import KeepsUnfinished, UnfinishedUpload
+from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.object_powers import ResumesWrites
+
+log = logging.getLogger(__name__)
 
 MAX_SWEPT_ROWS = 500
 """Interrupted rows swept at once."""
@@ -140,15 +145,27 @@ def _sweep(destination: Driver, rows: Sequence[Unswept], source_name: str) -> No
 
 def remove_leftovers(
     destination: Driver, prefix: str, failed_keys: Sequence[str], own_keys: OwnKeys, *, since: float
-) -> int:
-    """Remove leftovers of our writes since ``since`` (epoch seconds) while none is in progress; return how
-    many. ``failed_keys``: keys whose writes failed at least once, for destinations that cannot list
-    unfinished uploads."""
+) -> None:
+    """Remove leftovers of our writes since ``since`` (epoch seconds) while none is in progress, as far as the
+    destination lets us. ``failed_keys``: keys whose writes failed at least once, for destinations that cannot
+    list unfinished uploads."""
+    try:
+        with limit_attempts(REQUEST_ATTEMPTS):
+            _remove_leftovers(destination, prefix, failed_keys, own_keys, since)
+    except StorageError as error:
+        # They are invisible and harmless, and a later sweep finds them.
+        log.warning("Leftovers of a migration could not be removed: %s", error)
+
+
+def _remove_leftovers(
+    destination: Driver, prefix: str, failed_keys: Sequence[str], own_keys: OwnKeys, since: float
+) -> None:
     if isinstance(destination, KeepsUnfinished):
         found = islice(destination.unfinished(prefix), MAX_UPLOADS)
         recent = [each for each in found if each.begun >= since - CLOCK_SKEW_SECONDS]
-        return len(abort_uploads(destination, recent, own_keys))
-    return destination.sweep(failed_keys, since=since - CLOCK_SKEW_SECONDS) if failed_keys else 0
+        abort_uploads(destination, recent, own_keys)
+    elif failed_keys:
+        destination.sweep(failed_keys, since=since - CLOCK_SKEW_SECONDS)
 
 
 def abort_uploads(

@@ -52,12 +52,13 @@ class Meter:
         self, counters: Counters, sample: tuple[float, int, int], moving: int
     ) -> tuple[float, float] | None:
         """Estimate the remaining seconds from bytes and objects, over the last seconds and the whole run.
+        Nobody knows them while more may be found.
 
         Many small objects look slow by bytes, large ones by count: the true value lies between the two.
         """
         left_bytes = max(0, counters.found_bytes - counters.done_bytes - moving)
         left = max(0, counters.found - counters.done)
-        if not left:
+        if not left or not counters.listing_final:
             return None
         guesses: list[float] = []
         for start in (self._samples[0], self._first or sample):

@@ -51,18 +51,20 @@ def with_pairs(
     *,
     ordered: bool,
     on_batch: Callable[[Sequence[Entry]], None] = lambda batch: None,
+    on_disorder: Callable[[], None] = lambda: None,
     pause: float = PAUSE_SECONDS,
 ) -> T:
     """Return what ``use`` returns for the pairs. ``ordered``: both listings claim to be sorted by key.
 
-    If that claim proves wrong, ``use`` is called a second time, with all pairs from the start. ``on_batch``
-    is called with each batch of the destination's entries that the index has saved, before the first pair.
+    If that claim proves wrong, ``use`` is called a second time, with all pairs from the start, after
+    ``on_disorder``. ``on_batch`` is called with each batch of the destination's entries that the index has
+    saved, before the first pair.
     """
     if ordered:
         try:
             return use(pair_sorted(source(), destination()))
         except OutOfOrder:
-            pass
+            on_disorder()
     return use(_pair_by_index(source, destination, index, on_batch, pause))
 
 

@@ -1,7 +1,7 @@
 """Planning: both listings side by side, one decision per source object, recorded in batches.
 
-If a listing turns out to be unordered, the second pass corrects the decisions of the first. Nothing is copied
-before planning is complete: only then is it certain that source and destination do not overlap.
+If a listing turns out to be unordered, the second pass corrects the decisions of the first. When copying may
+begin is decided in ``carrying.gate``: rows that are claimed meanwhile, or were tried, keep their decision.
 
 Planning can stop at any moment and then starts again from the beginning: recording is idempotent. It never
 resumes at a position, because ``start_after`` would silently skip objects of an unordered listing.
@@ -46,15 +46,17 @@ def plan(
     *,
     search: OverlapSearch | None = None,
     rules: NameRules = EXACT,
+    on_disorder: Callable[[], None] = lambda: None,
     pause: float = PAUSE_SECONDS,
     recheck: bool = False,
 ) -> bool:
     """Record every source object of the migration; return False if ``stop`` ended it early.
 
     ``search`` has begun and watches both listings. ``rules`` are the destination's name rules: names that it
-    would not keep, or would treat as the same, are planned to fail. With ``recheck``, only replaces decisions
-    to skip or refuse objects that have changed since on either side. Raises ``Overlap``, and ``StorageError``
-    from either listing. Idempotent.
+    would not keep, or would treat as the same, are planned to fail. ``on_disorder`` is called before rows are
+    corrected because a listing is not in order. With ``recheck``, only replaces decisions to skip or refuse
+    objects that have changed since on either side. Raises ``Overlap``, and ``StorageError`` from either
+    listing. Idempotent.
     """
     if not recheck:
         ledger.forget_folders()
@@ -79,6 +81,7 @@ def plan(
             ledger,
             ordered=source.ordered and destination.ordered and not rules.folds,
             on_batch=planner.reserve_names,
+            on_disorder=on_disorder,
             pause=pause,
         )
     except _Stopped:

@@ -6,7 +6,6 @@ and called again: the ledger records what is done, and what was in flight is swe
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from random import Random
 from dashboard.errors import StowageError
 from dashboard.migration.carrying.carriers import Alone, Carried, Carriers
 from dashboard.migration.carrying.copy_phase import CopyPhase
+from dashboard.migration.carrying.gate import CopyGate, may_copy_while_listing
 from dashboard.migration.final_phase import FinalPhase, retry
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import FencedOut, Ledger, Live
@@ -26,17 +26,13 @@ from dashboard.migration.overlap import OverlapSearch
 from dashboard.migration.plan import plan
 from dashboard.migration.pool import PhaseThread
 from dashboard.migration.provenance import Provenance
-from dashboard.migration.retry_policy import REQUEST_ATTEMPTS, RunAborted
+from dashboard.migration.retry_policy import RunAborted
 from dashboard.migration.transfer import Transfer
 from dashboard.migration.tuning import most_at_once
-from dashboard.migration.types import AUTOMATIC, Control, Counters, Outcome, Spec, State
+from dashboard.migration.types import AUTOMATIC, Control, Outcome, Spec, State
 from dashboard.storage.driver import Driver
-from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.name_rules import NameRules
 from dashboard.storage.net.rate_limits import RateLimits
-from dashboard.storage.net.retries import limit_attempts
-
-log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 1.2
 """How long calls in progress may take to end after a pause or cancel."""
@@ -148,7 +144,7 @@ class _Run:
         self._requested = Control.RUN
         self._phase: PhaseThread | None = None
         self._copy: CopyPhase | None = None
-        self._ready_to_copy = threading.Event()
+        self._gate = CopyGate()
         self._approved = self._listing_final = False
         self._started_at = clock()
         self._failed_keys: set[str] = set()
@@ -159,8 +155,8 @@ class _Run:
     def run(self) -> RunResult:
         """See the module's ``run``."""
         try:
-            self._listing_final = self._ledger.begin().listing_final
-            self._was_interrupted = self._listing_final
+            counters = self._ledger.begin()
+            self._listing_final, self._was_interrupted = counters.listing_final, counters.found > 0
             result = self._copy_phase() or self._recheck_skipped() or self._final_phase() or self._finished()
         except RunAborted as aborted:
             result = self._end_early(State.FAILED, aborted.reason.sentence, aborted.reason.remedy)
@@ -181,13 +177,16 @@ class _Run:
         """List and copy; return None when every row is settled (or, on a dry run, planned)."""
         self._poll_control(force=True)
         self._report_state(State.RUNNING if self._copying else State.PLANNING)
+        self._gate = CopyGate()
         self._phase = PhaseThread(self._prepare, "plan")
         while True:
             if self._poll_control():
                 return self._end_as_requested()
             # Checked before the step, because rows recorded during it would be missed.
             planned = self._phase.has_ended()
-            if self._copying and self._ready_to_copy.is_set():
+            if self._copy and not self._gate.is_open:
+                self._hold_copying(self._copy)
+            elif self._copying and self._gate.is_open:
                 self._report_state(State.RUNNING)
                 self._copy = self._copy or self._start_copying()
                 if self._copy.step(0.05, listing_final=planned):
@@ -201,16 +200,23 @@ class _Run:
                 if not self._copying:
                     return self._end_early(State.READY)
             else:
-                (self._ready_to_copy if self._copying else self._phase).wait(0.05)
+                self._gate.idle()
+                (self._gate if self._copying else self._phase).wait(0.05)
             self._publish("copying" if self._copy else "listing")
 
     @property
     def _copying(self) -> bool:
         return self._approved and not self._job.spec.dry_run
 
+    def _hold_copying(self, copy: CopyPhase) -> None:
+        """Begin nothing more; end the phase once nothing is being copied."""
+        if copy.drain(0.05):
+            copy.stop(time.monotonic() + SHUTDOWN_SECONDS)
+            self._copy = None
+
     def _prepare(self, stop: threading.Event) -> None:
         """Sweep what an earlier run left, then list. Copying waits for the sweep, which cannot tell new
-        writes from old ones, and for the listings, which show whether source and destination overlap."""
+        writes from old ones, and perhaps for the listings, which show whether both overlap: see ``gate``."""
         self._started_at = clean_up(
             self._destination,
             self._ledger,
@@ -246,15 +252,23 @@ class _Run:
                 search.begin()
             else:
                 search.begin(meanwhile=self._rules)
-                plan(source, destination, spec, self._ledger, stop.is_set, search=search, rules=self._rules())
-            self._ready_to_copy.set()  # The markers are removed beside it.
+                if may_copy_while_listing(source, destination, spec, rules := self._rules()):
+                    self._gate.open()
+                held = partial(self._gate.hold, stop.is_set)
+                ends = source, destination, spec, self._ledger, stop.is_set
+                plan(*ends, search=search, rules=rules, on_disorder=held)
+            if not stop.is_set():
+                self._gate.complete()  # The markers are removed beside it.
         finally:
             search.close()
 
     def _start_copying(self) -> CopyPhase:
         provenance = Provenance(self._source, self._destination, self._job.spec, self._ledger.token())
         return CopyPhase(
-            Transfer(provenance, self._job.source_name, self._spent, self._job.limits, self._job.may_write),
+            Transfer(
+                *(provenance, self._job.source_name, self._spent, self._job.limits, self._job.may_write),
+                await_plan=self._gate.await_plan,
+            ),
             self._ledger,
             self._job.spec.workers,
             tuned=self._job.tuned,
@@ -319,29 +333,14 @@ class _Run:
 
     def _finished(self) -> RunResult:
         self._ledger.publish(Live(at=self._clock()))
-        return RunResult(State.FINISHED, self._outcome(self._ledger.counters()))
+        counters, deletes = self._ledger.counters(), self._job.spec.delete_source
+        return RunResult(State.FINISHED, counters.outcome(deletes=deletes))
 
     def _remove_leftovers(self) -> None:
-        if not self._job.may_write():
-            return
-        try:
-            with limit_attempts(REQUEST_ATTEMPTS):
-                remove_leftovers(
-                    self._destination,
-                    self._job.spec.prefix,
-                    sorted(self._failed_keys),
-                    self._ledger.in_parts,
-                    since=self._started_at,
-                )
-        except StorageError as error:
-            # Leftovers are invisible and harmless, and a later sweep finds them.
-            log.warning("Leftovers of migration %d could not be removed: %s", self._job.id, error)
-
-    def _outcome(self, counters: Counters) -> Outcome:
-        kept = self._job.spec.delete_source and counters.deleted < counters.verified
-        if counters.failed:
-            return Outcome.WITH_ERRORS
-        return Outcome.WITH_SKIPS if counters.skipped or kept else Outcome.CLEAN
+        if self._job.may_write():
+            failed, own_keys = sorted(self._failed_keys), self._ledger.in_parts
+            prefix = self._job.spec.prefix
+            remove_leftovers(self._destination, prefix, failed, own_keys, since=self._started_at)
 
     def _end_as_requested(self) -> RunResult:
         return self._end_early(State.PAUSED if self._requested is Control.PAUSE else State.CANCELLED)

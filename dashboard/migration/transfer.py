@@ -10,7 +10,7 @@ from typing import TypeVar
 from dashboard.errors import Kind
 from dashboard.migration.decide import matches_fingerprint, same_time
 from dashboard.migration.destination_names import alternative_names
-from dashboard.migration.final_phase import recorded_version
+from dashboard.migration.final_phase import copied_result
 from dashboard.migration.grouping.groups import Groups
 from dashboard.migration.grouping.publishing import Unpublished
 from dashboard.migration.ledger import Done
@@ -47,7 +47,8 @@ T = TypeVar("T")
 
 class Transfer:
     """Copies objects of one migration. Thread-safe. ``may_write`` is asked right before an object becomes
-    visible, too: where it returns false, others may have the object by now."""
+    visible, too: where it returns false, others may have the object by now. ``await_plan`` returns when the
+    plan is complete."""
 
     def __init__(
         self,
@@ -56,9 +57,12 @@ class Transfer:
         spent: Spent | None = None,
         limits: RateLimits | None = None,
         may_write: Callable[[], bool] = lambda: True,
+        *,
+        await_plan: Callable[[Stop], None] = lambda stop: None,
     ) -> None:
         self._provenance = provenance
         self._may_write = may_write
+        self._await_plan = await_plan
         self._source_name = source_name
         self._spent = spent or Spent()
         self.limits = limits or RateLimits()
@@ -80,7 +84,9 @@ class Transfer:
             task.begin()
             with limit_attempts(REQUEST_ATTEMPTS), self.limits.applied(check):
                 ends = self._provenance, self._source_name
-                return _Move(ends, task, should_stop, spent=self._spent, groups=self._groups).run()
+                work = _Move(ends, task, should_stop, spent=self._spent, groups=self._groups)
+                work.await_plan = partial(self._await_plan, should_stop)
+                return work.run()
 
         return self._guarded(task, attempt)
 
@@ -154,6 +160,7 @@ class _Move:
         self._source_info: ObjectInfo | None = None
         self._checksums = ("", "")
         self._resume_since: float | None = None
+        self.await_plan: Callable[[], None] = lambda: None
 
     def run(self) -> Attempt:
         row = self._row
@@ -208,12 +215,20 @@ class _Move:
             found = stat_or_none(self._destination, self._row.key)
             if found is None:
                 raise
-            return (
-                self._already_copied(found) if self._has_same_content(found) else self._handle_existing(found)
-            )
+            if self._row.key not in self._sent:
+                self._await_complete_plan()
+            if self._has_same_content(found):
+                return self._already_copied(found)
+            return self._handle_existing(found)
+
+    def _await_complete_plan(self) -> None:
+        """Only that can tell what to do with an object that the plan has not found, or not yet."""
+        if self._row.action is Action.COPY and not self._row.found:
+            self.await_plan()
 
     def _handle_existing(self, found: ObjectInfo) -> Attempt:
         """Another object exists: treat it as the person chose."""
+        self._await_complete_plan()
         result = self._result_if_kept(found)
         if result is not None and self._spec.on_conflict is OnConflict.KEEP_BOTH:
             return self._keep_both()
@@ -308,18 +323,9 @@ class _Move:
         skipped, so it never leads to the deletion of a source."""
         if self._source_info is None:
             return Done(ObjectState.SKIPPED, self._entry.size, SAME)
-        state = ObjectState.COPIED if self._spec.verify is Verify.SIZE else ObjectState.VERIFIED
-        return Done(
-            state,
-            self._entry.size,
-            destination_key=found.key,
-            source_checksum=self._checksums[0],
-            destination_checksum=self._checksums[1],
-            source_version=recorded_version(self._source_info),
-            destination_etag=found.etag or "",
-            source_modified=self._source_info.modified,
-            source_etag=self._source_info.etag,
-        )
+        proven = self._spec.verify is not Verify.SIZE
+        info, size = self._source_info, self._entry.size
+        return copied_result(info, size, self._checksums, to=found.key, etag=found.etag, proven=proven)
 
     # ---- copying
 
@@ -376,17 +382,8 @@ class _Move:
     def _verify(self, copied: Copied, to: str) -> Result:
         written, verify = copied.written, self._spec.verify
         proven = verify is Verify.CHECKSUM and written.proven
-        done = Done(
-            ObjectState.VERIFIED if proven else ObjectState.COPIED,
-            written.size,
-            destination_key=to,
-            source_checksum=written.expected_checksum or written.md5,
-            destination_checksum=written.stored_checksum or "",
-            source_version=recorded_version(copied.info),
-            destination_etag=written.etag or "",
-            source_modified=copied.info.modified,
-            source_etag=copied.info.etag,
-        )
+        checksums = written.expected_checksum or written.md5, written.stored_checksum or ""
+        done = copied_result(copied.info, written.size, checksums, to=to, etag=written.etag, proven=proven)
         if proven or verify is Verify.SIZE:
             return done
         with self._spent.timed("verifying"):

@@ -174,6 +174,13 @@ class Counters:
         """Bytes that need no more work."""
         return self.copied_bytes + self.skipped_bytes + self.failed_bytes
 
+    def outcome(self, *, deletes: bool) -> Outcome:
+        """What a finished migration with these totals did. ``deletes``: whether it deletes sources."""
+        kept = deletes and self.deleted < self.verified
+        if self.failed:
+            return Outcome.WITH_ERRORS
+        return Outcome.WITH_SKIPS if self.skipped or kept else Outcome.CLEAN
+
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
@@ -240,8 +247,8 @@ class Progress:
     """Everything that the page, the API and the terminal show of one migration. All times are in seconds.
 
     ``rate_bytes``/``rate_objects`` per second over the last seconds, 0 if not running. ``eta`` is a
-    (low, high) range in seconds, or None if unknown; while ``listing_final`` is false it covers only the
-    objects found so far and is to be labelled "still listing". ``at_once``: how many objects may be copied at
+    (low, high) range in seconds, or None if unknown, as it is while ``listing_final`` is false: then this is
+    to be labelled "still listing". ``at_once``: how many objects may be copied at
     once now, 0 if not running; ``limited_by``: why no more, a ``LimitedBy`` or empty. ``carriers``: the
     processes that copy, while it runs.
     ``stopping`` is true between a request to pause or cancel and the moment when it takes effect.

@@ -33,6 +33,7 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.errors import StorageError
+from dashboard.storage.inspection.places import KnowsPlace, Place
 from dashboard.storage.inspection.powers import (
     ChecksSettings,
     FolderListing,
@@ -73,6 +74,9 @@ class Wrapper:
     """Powers that every wrapper has in the same way, based on its other methods; set below."""
     transparent: ClassVar[bool] = False
     """Whether the wrapped driver stores the same bytes under the same keys."""
+
+    keeps_place: ClassVar[bool] = False
+    """Whether it shows and changes only objects of the wrapped driver, in their order under their keys."""
 
     reads_ranges_from_start: ClassVar[bool] = False
     """Whether a range takes reading everything before it."""
@@ -234,6 +238,15 @@ def unwrap_transparent(driver: Driver) -> Driver:
     while isinstance(driver, Wrapper) and driver.transparent:
         driver = driver.inner
     return driver
+
+
+def place_of(driver: Driver) -> Place | None:
+    """Return where a driver's objects are; None if that is not certain, as below most wrappers."""
+    while isinstance(driver, Wrapper):
+        if not driver.keeps_place:
+            return None
+        driver = driver.inner
+    return driver.place if isinstance(driver, KnowsPlace) else None
 
 
 @cache

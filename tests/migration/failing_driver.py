@@ -10,6 +10,7 @@ from typing import Self
 from dashboard.storage.driver import Driver, Reading, Writing
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.listing import MARKER_PREFIX
+from dashboard.storage.inspection.places import Bucket
 from dashboard.storage.object_powers import Prepared, WritesInGroups
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
@@ -112,6 +113,14 @@ class FailingDriver:
 
     def close(self) -> None:
         self.inner.close()
+
+
+class PublicBucket(FailingDriver):
+    """One that says that its objects are in a bucket of a public provider, apart from those of others."""
+
+    def __init__(self, inner: Driver, bucket: str, hook: Hook | None = None) -> None:
+        super().__init__(inner, hook)
+        self.place = Bucket("provider", bucket)
 
 
 class _Read:

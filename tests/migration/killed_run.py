@@ -1,7 +1,9 @@
 """A process that runs a migration between two folders until it is done or killed.
 
-``python -m tests.migration.killed_run FOLDER WORKERS DELETE CARRIERS`` says ``running`` when it begins. With
-more than one carrier it starts the others at once, by ``FOLDER carrier NUMBER FENCE DELETE``.
+``python -m tests.migration.killed_run FOLDER WORKERS DELETE CARRIERS LISTING`` says ``running`` when it
+begins. With more than one carrier it starts the others at once, by ``FOLDER carrier NUMBER FENCE DELETE``.
+With ``LISTING`` the folders count as certainly apart, and no more of the source is listed than the file
+``listed`` allows.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from dashboard.jobs.child import end_with_parent, when_parent_dies
+from dashboard.migration import plan
 from dashboard.migration.leftovers import sweep_interrupted
 from dashboard.migration.live import Spent
 from dashboard.migration.provenance import Provenance
@@ -30,15 +34,33 @@ from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.registry import build, check_options
-from dashboard.storage.types import Secret
-from tests.migration.failing_driver import FailingDriver
+from dashboard.storage.types import Entry, Secret
+from tests.migration.failing_driver import PublicBucket
 from tests.migration.ledgers import SqlLedgers
 
 SOURCE, DESTINATION = 1, 2
 """Ids of the backends in the catalogue."""
+LISTED = "listed"
+"""The file that says how many entries of the source may be listed."""
+ROWS = 20
+"""Recorded at once with it."""
 
 
-def slow_folder(folder: Path) -> FailingDriver:
+def held_listing(folder: Path) -> PublicBucket:
+    """The source; its listing waits where it is told to."""
+
+    def held(entries: Iterator[Entry]) -> Iterator[Entry]:
+        for number, entry in enumerate(entries):
+            while number >= int((folder / LISTED).read_text() or 0):
+                time.sleep(0.01)
+            yield entry
+
+    driver = PublicBucket(LocalDriver(str(folder / "here")), "here")
+    driver.listing = held
+    return driver
+
+
+def slow_folder(folder: Path) -> PublicBucket:
     """The destination; every write is noted in ``puts.log``."""
     log = os.open(folder / "puts.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -48,7 +70,7 @@ def slow_folder(folder: Path) -> FailingDriver:
             # A network's pace, so that kills meet every phase.
             time.sleep(0.004)
 
-    return FailingDriver(LocalDriver(str(folder / "there")), write_down)
+    return PublicBucket(LocalDriver(str(folder / "there")), "there", write_down)
 
 
 def source_of(folder: Path) -> Driver:
@@ -61,11 +83,13 @@ def source_of(folder: Path) -> Driver:
     return build("s3", check_options("s3", options, secrets), secrets)
 
 
-def main(folder: Path, workers: int, delete_source: bool, carriers: int) -> None:
+def main(folder: Path, workers: int, delete_source: bool, carriers: int, listing: bool) -> None:
     ledgers = SqlLedgers(folder)
     ledger = ledgers.open(files=LedgerFiles(1, SOURCE, DESTINATION, deletes=delete_source))
     ledger.parts = carriers
-    source, destination = source_of(folder), slow_folder(folder)
+    source, destination = held_listing(folder) if listing else source_of(folder), slow_folder(folder)
+    if listing:
+        plan.BATCH = ROWS
     sweep = partial(sweep_interrupted, destination, ledger, "here")
     embedded.MEASURE_SECONDS = embedded.WORTHWHILE_SECONDS = 0.0
     print("running", flush=True)
@@ -116,4 +140,5 @@ if __name__ == "__main__":
     if sys.argv[2] == "carrier":
         carry(Path(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5] == "True", int(sys.argv[6]))
     else:
-        main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True", int(sys.argv[4]))
+        delete, carriers, listing = sys.argv[3] == "True", int(sys.argv[4]), sys.argv[5] == "True"
+        main(Path(sys.argv[1]), int(sys.argv[2]), delete, carriers, listing)

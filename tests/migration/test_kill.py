@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -19,8 +20,10 @@ import pytest
 
 from dashboard.migration.grouping.publishing import GROUP
 from dashboard.migration.types import ObjectState
+from tests.migration.killed_run import LISTED, ROWS
 from tests.migration.ledgers import SqlLedgers, assert_exact
 from tests.migration.scenario import contents, leftovers
+from tests.servers.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 6
@@ -28,7 +31,9 @@ IN_FLIGHT = WORKERS + GROUP
 """What one kill may undo: what the workers are at, and what was written and has no name yet."""
 
 
-def _start(folder: Path, delete_source: bool, carriers: int = 1) -> subprocess.Popen[str]:
+def _start(
+    folder: Path, delete_source: bool, carriers: int = 1, listing: bool = False
+) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
@@ -37,6 +42,7 @@ def _start(folder: Path, delete_source: bool, carriers: int = 1) -> subprocess.P
         str(WORKERS),
         str(delete_source),
         str(carriers),
+        str(listing),
     ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -72,14 +78,56 @@ def _torture(folder: Path, *, kills: int, objects: int, large: int, delete_sourc
     _fill(folder, dice, objects, large)
     wanted = contents(folder / "here")
     span = 0.004 * objects / WORKERS / kills * 2.2
-    killed = 0
-    while killed < kills:
+    for _ in range(kills):
         process = _start(folder, delete_source)
         time.sleep(dice.uniform(0, span))
         process.kill()
         process.communicate()
-        killed += 1
-    last = _start(folder, delete_source)
+    _finish(folder, wanted, kills, delete_source=delete_source)
+
+
+def _torture_while_listing(folder: Path, *, kills: int, objects: int, large: int, carriers: int) -> None:
+    """Kill while it lists: at any moment, and when something was copied since the last time."""
+    dice = random.Random(7)
+    _fill(folder, dice, objects, large)
+    wanted = contents(folder / "here")
+    copied = 0
+    for number in range(kills):
+        (folder / LISTED).write_text(str(2 * ROWS + (number + 1) * (objects - 3 * ROWS) // kills))
+        process = _start(folder, False, carriers, listing=True)
+        if number % 2:
+            wait_until(partial(_has_copied, folder, copied), seconds=300, what="more objects copied")
+        time.sleep(dice.uniform(0, 0.4))
+        process.kill()
+        process.communicate()
+        ledgers = SqlLedgers(folder)
+        counters = ledgers.counters()
+        ledgers.close()
+        assert not counters.listing_final
+        assert counters.copied >= copied
+        copied = counters.copied
+    assert copied
+    (folder / LISTED).write_text(str(len(wanted)))
+    _finish(folder, wanted, kills, carriers=carriers, listing=True)
+
+
+def _has_copied(folder: Path, more_than: int) -> bool:
+    ledgers = SqlLedgers(folder)
+    found = ledgers.counters().copied
+    ledgers.close()
+    return found > more_than
+
+
+def _finish(
+    folder: Path,
+    wanted: dict[str, str],
+    killed: int,
+    *,
+    delete_source: bool = False,
+    carriers: int = 1,
+    listing: bool = False,
+) -> None:
+    last = _start(folder, delete_source, carriers, listing)
     said, _ = last.communicate(timeout=200)
     assert said.strip() == "finished clean"
     assert contents(folder / "there") == wanted
@@ -107,6 +155,17 @@ def _check_ledger(folder: Path, wanted: dict[str, str], delete_source: bool) -> 
 @pytest.mark.parametrize("delete_source", [False, True])
 def test_five_kills_lose_repeat_and_leave_nothing(tmp_path: Path, delete_source: bool) -> None:
     _torture(tmp_path, kills=5, objects=400, large=2, delete_source=delete_source, seed=42)
+
+
+def test_five_kills_while_listing_lose_repeat_and_leave_nothing(tmp_path: Path) -> None:
+    _torture_while_listing(tmp_path, kills=5, objects=400, large=2, carriers=1)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("carriers", [1, 3])
+def test_thirty_kills_while_listing_lose_repeat_and_leave_nothing(tmp_path: Path, carriers: int) -> None:
+    _torture_while_listing(tmp_path, kills=30, objects=3000, large=6, carriers=carriers)
 
 
 @pytest.mark.torture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -128,14 +129,15 @@ def test_rates_look_back_ten_seconds_and_the_rest_is_a_range() -> None:
     found = {"found": 1000, "found_bytes": 1_000_000}
     for second in range(31):
         copied = 10 * second
-        live = meter.measure(
-            float(second), Counters(**found, copied=copied, copied_bytes=500 * copied), (), phase="x", at=7.0
-        )
+        totals = Counters(**found, copied=copied, copied_bytes=500 * copied, listing_final=True)
+        live = meter.measure(float(second), totals, (), phase="x", at=7.0)
     assert (live.rate_objects, live.rate_bytes) == (10.0, 5000.0)
     assert live.eta is not None
     low, high = live.eta
     assert low == pytest.approx(700 / 10)
     assert high == pytest.approx(850_000 / 5000)
+    still_listing = replace(totals, listing_final=False)
+    assert meter.measure(31.0, still_listing, (), phase="x", at=7.0).eta is None
 
 
 def test_nothing_is_promised_before_anything_moved() -> None:

@@ -11,6 +11,7 @@ from dashboard.migration.execute import Execution
 from dashboard.migration.ledger import Ledger
 from dashboard.migration.pool import Result, Task, WorkerPool
 from dashboard.migration.transfer import Transfer
+from dashboard.storage.copying import MEMORY_BYTES
 
 
 class CopyPhase:
@@ -43,9 +44,11 @@ class CopyPhase:
         self._execution = self._new_execution()
 
     def step(self, timeout: float, *, listing_final: bool) -> bool:
-        """Run one round; return whether every row is settled. Raises ``RunAborted`` or ``FencedOut``."""
+        """Run one round; return whether every row is settled. Raises ``RunAborted`` or ``FencedOut``.
+
+        While listing goes on, this process copies alone."""
         # Rows of other carriers may come back: only when none are left has this one seen its last.
-        last = self._carriers.tend(self._execution, self._workers, listing_final=listing_final)
+        last = listing_final and self._carriers.tend(self._execution, self._workers, listing_final=True)
         self._execution.step(timeout, listing_final=last)
         if not (last and self._execution.finished):
             return False
@@ -53,6 +56,13 @@ class CopyPhase:
             return True
         self._execution = self._new_execution()
         return False
+
+    def drain(self, timeout: float) -> bool:
+        """Begin nothing more, from now on; run one round and return whether nothing is being copied. Raises
+        as :meth:`step` does. While listing goes on only."""
+        self._execution.limit_to(0, MEMORY_BYTES)
+        self._execution.step(timeout, listing_final=False)
+        return not self._execution.busy
 
     def carried(self, spent: Mapping[str, float]) -> Carried:
         """Return what all carriers together do. ``spent``: by the workers of this process."""

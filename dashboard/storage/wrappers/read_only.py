@@ -143,6 +143,7 @@ class ReadOnly(Wrapper):
     """Every call that would change the backend raises kind ``DENIED`` before anything is sent."""
 
     transparent = True
+    keeps_place = True
     forwards = CONNECTION_POWERS | {KeepsMetadata, Links, ReadsInParallel, ReadsRanges}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {

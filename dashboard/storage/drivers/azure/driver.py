@@ -34,6 +34,7 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
+from dashboard.storage.inspection.places import Bucket
 from dashboard.storage.net.connecting import make_tls_context
 from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
@@ -66,6 +67,15 @@ class AzureDriver(
 
     def __repr__(self) -> str:
         return f"AzureDriver({self._config.endpoint}/{self._config.container}/{self._config.prefix})"
+
+    @property
+    def place(self) -> Bucket | None:
+        """See ``KnowsPlace``."""
+        config = self._config
+        own = config.endpoint == f"https://{config.account}.blob.core.windows.net"
+        if not own or not config.tls_verify or config.ca_certificate:
+            return None
+        return Bucket("microsoft", f"{config.account}/{config.container}")
 
     # Driver
 

@@ -1,12 +1,28 @@
-"""Which server the options of a backend lead to, and how it is shown to a person."""
+"""Which server the options of a backend lead to, how it is shown to a person, and whether it is certainly a
+public provider's."""
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from dashboard.storage.driver_types import Location, Options
+from dashboard.storage.inspection.places import Bucket
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_PROVIDERS = (
+    ("amazon", r"s3(\.dualstack)?\.[a-z]{2}-[a-z]+-\d\.amazonaws\.com"),
+    ("backblaze", r"s3\.[a-z]+-[a-z]+-\d{3}\.backblazeb2\.com"),
+    ("cloudflare", r"[0-9a-f]{32}(\.eu|\.fedramp)?\.r2\.cloudflarestorage\.com"),
+    ("digitalocean", r"[a-z]{3}\d\.digitaloceanspaces\.com"),
+    ("google", r"storage\.googleapis\.com"),
+    ("hetzner", r"(fsn|nbg|hel)1\.your-objectstorage\.com"),
+    ("scaleway", r"s3\.[a-z]{2}-[a-z]{3}\.scw\.cloud"),
+    ("wasabi", r"s3\.[a-z]{2}-[a-z]+-\d\.wasabisys\.com"),
+)
+_ENDPOINTS = tuple((name, re.compile(f"https://{host}/?")) for name, host in _PROVIDERS)
+_ALIAS = re.compile(r"-s3alias|--|[^a-z0-9.-]")
+"""In the names of access points, of buckets in other classes, and in ARNs, which lead to another bucket."""
 
 
 def normalize_host(name: str) -> str:
@@ -44,3 +60,11 @@ def bucket_location(options: Options) -> Location:
     """Return the location of a driver with ``bucket``, ``prefix`` and ``endpoint``."""
     path = f"{options.get('bucket', '')}/{options.get('prefix', '')}"
     return Location(server_of(options.get("endpoint", "")), path)
+
+
+def public_bucket(endpoint: str, name: str, *, tls_verify: bool, ca_certificate: str) -> Bucket | None:
+    """Return the bucket that this endpoint has under a name; None unless it is certainly a public
+    provider's: with another authority, or without verification, the server may be any."""
+    if not tls_verify or ca_certificate or _ALIAS.search(name):
+        return None
+    return next((Bucket(each, name) for each, host in _ENDPOINTS if host.fullmatch(endpoint)), None)

@@ -16,6 +16,7 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.deleting import delete_unchanged
 from dashboard.storage.drivers.common.keys import entries_under
+from dashboard.storage.drivers.common.locations import public_bucket
 from dashboard.storage.drivers.common.multipart import UploadThreads, WriteRequest
 from dashboard.storage.drivers.gcs.acl import GcsVisibilityMixin
 from dashboard.storage.drivers.gcs.attributes import GcsAttributesMixin
@@ -29,6 +30,7 @@ from dashboard.storage.drivers.gcs.objects import Objects, copy_receipt
 from dashboard.storage.drivers.gcs.versions import GcsVersionsMixin
 from dashboard.storage.drivers.gcs.writing import GcsWriting
 from dashboard.storage.errors import Changed, ContainerMissing, NotFound, StorageError, Unsupported
+from dashboard.storage.inspection.places import Bucket
 from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
@@ -62,6 +64,17 @@ class GcsDriver(
 
     def __repr__(self) -> str:
         return f"GcsDriver({self._config.endpoint}/{self._config.bucket}/{self._config.prefix})"
+
+    @property
+    def place(self) -> Bucket | None:
+        """See ``KnowsPlace``."""
+        config = self._config
+        return public_bucket(
+            config.endpoint,
+            config.bucket,
+            tls_verify=config.tls_verify,
+            ca_certificate=config.ca_certificate,
+        )
 
     # Driver
 

@@ -29,6 +29,7 @@ from dashboard.storage.drivers.local.tree import ABSENT, OPEN_FILE, Tree, split_
 from dashboard.storage.drivers.local.versions import delete_unchanged, is_settled, version_of
 from dashboard.storage.drivers.local.writing import LocalWriting, remove_empty_temporary_folder, sweep
 from dashboard.storage.errors import Changed, NotFound, StorageError, Unsupported
+from dashboard.storage.inspection.places import Folder
 from dashboard.storage.inspection.powers import FolderListing
 from dashboard.storage.net.ranges import check_length, check_range
 from dashboard.storage.paths import guess_content_type, key_bytes, key_text
@@ -129,6 +130,11 @@ class LocalDriver:
     def restrict_to(self, policy: FolderPolicy) -> None:
         """See ``UsesLocalFolders``. Checked whenever the root is opened."""
         self._tree.policy = policy
+
+    @property
+    def place(self) -> Folder:
+        """See ``KnowsPlace``."""
+        return Folder(self._tree.root)
 
     def check_key(self, key: str) -> None:
         """See ``Driver``. No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255

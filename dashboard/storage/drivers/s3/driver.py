@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.keys import entries_under
+from dashboard.storage.drivers.common.locations import public_bucket
 from dashboard.storage.drivers.common.multipart import UploadThreads, WriteRequest
 from dashboard.storage.drivers.s3 import listing, tags
 from dashboard.storage.drivers.s3.bucket_settings import S3BucketSettingsMixin
@@ -32,6 +33,7 @@ from dashboard.storage.drivers.s3.tags import S3TagsMixin
 from dashboard.storage.drivers.s3.upload import MultipartClient, S3Writing, UploadTarget
 from dashboard.storage.drivers.s3.versions import S3VersionsMixin
 from dashboard.storage.errors import Changed, ContainerMissing, OtherKey, StorageError, Unsupported
+from dashboard.storage.inspection import places
 from dashboard.storage.inspection.powers import FolderListing
 from dashboard.storage.net.http_client import IDLE_SECONDS, Response
 from dashboard.storage.net.ranges import read_part
@@ -67,6 +69,17 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
 
     def __repr__(self) -> str:
         return f"S3Driver({self._config.bucket_url}/{self._config.prefix})"
+
+    @property
+    def place(self) -> places.Bucket | None:
+        """See ``KnowsPlace``."""
+        config = self._config
+        return public_bucket(
+            config.endpoint,
+            config.bucket,
+            tls_verify=config.tls_verify,
+            ca_certificate=config.ca_certificate,
+        )
 
     # Driver
 

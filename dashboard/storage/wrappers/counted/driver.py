@@ -281,6 +281,7 @@ class Counted(_CountedBase):
     """See above. Closing it closes the wrapped driver."""
 
     transparent = True
+    keeps_place = True
     common_powers: ClassVar[Mapping[type, type]] = MappingProxyType({})
     forwards = CONTAINER_POWERS | {Links, ReadsInParallel, SignsParts, SignsUploads}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(

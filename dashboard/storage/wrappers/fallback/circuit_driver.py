@@ -126,6 +126,7 @@ class BehindCircuitBreaker(_CircuitBase):
     """See above. Closing it closes the wrapped driver."""
 
     transparent = True
+    keeps_place = True
     forwards = CONTAINER_POWERS | {
         CopiesListed,
         CopiesWithin,

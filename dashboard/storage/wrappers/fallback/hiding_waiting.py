@@ -178,6 +178,7 @@ class HidingWaiting(ObservesChanges):
     of unchecked uploads ``NotFound``."""
 
     transparent = True
+    keeps_place = True
     forwards = CONTAINER_POWERS | {HasTiers, HoldsTags, ReadsInParallel, SetsVisibility}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {

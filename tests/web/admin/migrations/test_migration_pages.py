@@ -11,8 +11,17 @@ import pytest
 
 from dashboard.cli import follow
 from dashboard.errors import Kind
-from dashboard.migration.ledger import Live
-from dashboard.migration.types import CarrierProgress, OnConflict, Outcome, Progress, Spec, State
+from dashboard.migration.ledger import Done, Live, Planned, Settled
+from dashboard.migration.types import (
+    Action,
+    CarrierProgress,
+    ObjectState,
+    OnConflict,
+    Outcome,
+    Progress,
+    Spec,
+    State,
+)
 from dashboard.models.migrations import Migration
 from dashboard.services.backends.values import Draft
 from dashboard.services.migrations import job_handler
@@ -336,6 +345,39 @@ def test_who_carries_is_shown(
     assert "process 4712 on elsewhere, chunk 4, 5, 6, 7 and 2 more, since 2" in said[1]
     assert said[1].endswith(", 21 objects/s, 2.0 kB/s")
     assert progress.as_dict()["carriers"][1]["machine"] == "elsewhere"
+    console.services.migrations.cancel(WHO, number)
+
+
+def test_copying_while_the_listing_goes_on_never_looks_complete(
+    admin: Browser, console: WebConsole, folder: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.services.migrations.migrations.is_waiting_for_runner", lambda *_: False)
+    number = console.services.migrations.create(WHO, "local-disk", folder("early"), Spec(), approve=True)
+    ledger = SqlLedger(console.services.database.work, number)
+    ledger.begin()
+    ledger.record([Planned("a", 7, Action.COPY), Planned("b", 7, Action.COPY)])
+    done = Done(ObjectState.VERIFIED, 7)
+    ledger.settle([Settled(row, done, 1, time.time()) for row in ledger.claim(2, time.time())])
+    ledger.publish(Live("copying", at=time.time()))
+
+    def put(state: State, button: str) -> str:
+        with console.services.database.write() as session:
+            row = session.get_one(Migration, number)
+            row.state = state.value
+        address = f"/migrations/{number}"
+        wait_until(lambda: f'id="{button}"' in admin.get(address).text, seconds=60, what=button)
+        return admin.get(address).text
+
+    page = put(State.RUNNING, "do-pause")
+    assert "still listing" in page
+    assert "found so far" in page
+    assert "99.9 %" in page
+    assert "100 %" not in page
+    progress = console.services.migrations.progress(number)
+    assert "still listing" in follow.line(progress)
+    assert (progress.as_dict()["percent"], progress.eta) == (99.9, None)
+    page = put(State.PAUSED, "do-resume")
+    assert primary(page) == ["Resume"]
     console.services.migrations.cancel(WHO, number)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from dashboard.jobs.types import JobKind
 from dashboard.models.backends import Backend
 from dashboard.models.console import Setting
 from dashboard.models.migrations import Migration
+from dashboard.services.consoles.console_processes import Processes
+from dashboard.services.consoles.shared_folder import console_elsewhere
 from dashboard.services.database import Database
 from dashboard.services.workers.worker_values import Queue
 
@@ -43,7 +47,7 @@ LOCAL = ".local"
 """Follows the name of a queue whose messages are about folders of the console's machine."""
 LOCAL_DRIVER = "local"
 FOLDER_FILE = "folder.id"
-"""In the instance folder: what tells two folders apart, and a shared one from its copy on another machine."""
+"""In the instance folder: what tells two folders apart, also while no console runs."""
 FOLDER = "files_folder"
 """The setting with the console's."""
 
@@ -132,8 +136,19 @@ def keep_folder(database: Database, instance: Path) -> None:
             row.value = mine
 
 
-def shares_files(database: Database, instance: Path) -> bool:
-    """Whether this is the console's folder."""
+def _pause(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def shares_files(
+    database: Database, instance: Path, *, wait: Callable[[float], bool] | None = _pause
+) -> bool:
+    """Whether this is the console's folder. May take some seconds if it is not. ``wait``: see
+    ``console_elsewhere``."""
     with database.read() as session:
         row = session.get(Setting, FOLDER)
-        return row is not None and row.value == folder_id(instance)
+        if row is None or row.value != folder_id(instance):
+            return False
+    # A copy of the folder has the same id. What a console put into its folder when it started is in no copy.
+    return console_elsewhere(instance, Processes(database), wait=wait) is None

@@ -16,6 +16,7 @@ from typing import Any
 from celery import signals
 from celery.exceptions import CPendingDeprecationWarning, WorkerLostError
 
+from dashboard.errors import StowageError
 from dashboard.jobs.child import end_with_parent
 from dashboard.services.cluster.messages import CARRY, JOB, make_app
 from dashboard.services.cluster.worker_process import Carry, Work
@@ -99,20 +100,24 @@ def run_node(broker_url: str, place: Place, open_work: Callable[[], Work]) -> in
     pipe, stop, parent = _StopPipe(), threading.Event(), os.getpid()
     opened: list[Work] = []
 
-    def work() -> Work:
+    def work() -> Work | None:
         if not opened:
-            opened.append(open_work())
-        return opened[0]
+            try:
+                opened.append(open_work())
+            except StowageError as error:
+                # The message is as good as lost: the dispatcher sends another, as the run does for a carrier.
+                log.warning("A process of this worker cannot begin just now and is asked again: %s", error)
+        return opened[0] if opened else None
 
     @app.task(name=JOB)  # type: ignore[untyped-decorator]
     def look_at_job(*numbers: Any) -> None:
-        if _are_numbers(numbers, 1) and not stop.is_set():
-            _replace_if(work().look_at_job(numbers[0], stop))
+        if _are_numbers(numbers, 1) and not stop.is_set() and (found := work()):
+            _replace_if(found.look_at_job(numbers[0], stop))
 
     @app.task(name=CARRY)  # type: ignore[untyped-decorator]
     def carry(*numbers: Any) -> None:
-        if _are_numbers(numbers, 4) and not stop.is_set():
-            _replace_if(work().carry(Carry(*numbers), stop))
+        if _are_numbers(numbers, 4) and not stop.is_set() and (found := work()):
+            _replace_if(found.carry(Carry(*numbers), stop))
 
     def begin_process(**_: Any) -> None:
         end_with_parent(parent)

@@ -1,5 +1,5 @@
-"""Pause and cancel while a server keeps its response back: over Celery, with S3 or SFTP at either end, in the
-middle of small objects and of a large one. Nobody waits for that response, and nothing is written any more."""
+"""Pause and cancel over Celery while a server keeps its response back: S3 or SFTP at either end, small
+objects or a large one. Nobody waits for that response, and nothing is written any more."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from tests.services.composed import add_s3, fill
 from tests.services.console import ADMIN
 
 SECONDS = 180
+WORKERS = 8
 SMALL = {f"f{n % 5}/{n:04d}.bin": 500 + n for n in range(200)}
 LARGE = {"large.bin": 40 << 20}
 
@@ -44,7 +45,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, postgresql: PostgreSQL) -> I
         console.join(60)
 
 
-class Held:
+class HeldBackend:
     """A backend whose server keeps responses back from a certain moment until it is let go."""
 
     name: str
@@ -60,7 +61,7 @@ class Held:
         """End it."""
 
 
-class HeldS3(Held):
+class HeldS3(HeldBackend):
     def __init__(self, found: Cluster, server: SeaweedFS, name: str) -> None:
         self.name, bucket = name, server.new_bucket()
         self.driver = s3_on(server, bucket, "")
@@ -82,7 +83,7 @@ class HeldS3(Held):
         self._proxy.__exit__(None, None, None)
 
 
-class HeldSftp(Held):
+class HeldSftp(HeldBackend):
     def __init__(self, found: Cluster, server: SftpServer, name: str) -> None:
         self.name, self._server, folder = name, server, new_folder(server.root)
         self.driver = sftp_on(server, folder)
@@ -135,7 +136,7 @@ def test_a_request_ends_without_the_response_that_is_kept_back(
     ends = (name, "there") if reading else ("here", name)
     services = found.services
     try:
-        number = services.migrations.create(ADMIN, *ends, Spec(workers=8), approve=True)
+        number = services.migrations.create(ADMIN, *ends, Spec(workers=WORKERS), approve=True)
         held.await_held()
         asked = time.monotonic()
         (services.migrations.pause if request_ == "pause" else services.migrations.cancel)(ADMIN, number)
@@ -155,12 +156,14 @@ def test_a_request_ends_without_the_response_that_is_kept_back(
             assert _keys(found, held, reading=reading) == set(wanted)
         else:
             assert _keys(found, held, reading=reading) == there
-            assert services.migrations.progress(number).counters.copied == len(there)
+            # What was stored and not yet proven when the request came is there, and not counted.
+            copied = services.migrations.progress(number).counters.copied
+            assert copied <= len(there) <= copied + WORKERS
     finally:
         held.close()
 
 
-def _fill(found: Cluster, held: Held, objects: dict[str, int], *, reading: bool) -> dict[str, str]:
+def _fill(found: Cluster, held: HeldBackend, objects: dict[str, int], *, reading: bool) -> dict[str, str]:
     for folder in (found.here, found.there):
         shutil.rmtree(folder)
         folder.mkdir()
@@ -171,7 +174,7 @@ def _fill(found: Cluster, held: Held, objects: dict[str, int], *, reading: bool)
     return contents(found.here)
 
 
-def _keys(found: Cluster, held: Held, *, reading: bool) -> set[str]:
+def _keys(found: Cluster, held: HeldBackend, *, reading: bool) -> set[str]:
     """What is at the destination."""
     return set(contents(found.there)) if reading else {entry.key for entry in held.driver.list()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from sqlalchemy import update
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models.consoles import Process
+from dashboard.services.cluster.job_routes import keep_folder, shares_files
 from dashboard.services.consoles import console_processes as processes
 from dashboard.services.consoles import presence, shared_folder
 from dashboard.services.consoles.console_processes import Processes
@@ -56,6 +58,21 @@ def test_two_with_one_folder_serve_side_by_side(
     on_machine("web-1")
     first.stop()
     assert list((shared / shared_folder.FOLDER).iterdir()) == []
+
+
+def test_a_worker_with_a_copy_of_the_folder_does_not_share_it(server: Database, tmp_path: Path) -> None:
+    shared, copy = folder(tmp_path / "shared"), tmp_path / "copy"
+    keep_folder(server, shared)
+    shutil.copytree(shared, copy)
+    present = Presence(shared, server).start("0.0.0.0:8080")
+    try:
+        assert shares_files(server, shared)
+        assert not shares_files(server, copy, wait=None)
+    finally:
+        present.stop()
+    # Without a console there is only the id, which an empty folder does not have.
+    assert shares_files(server, shared)
+    assert not shares_files(server, folder(tmp_path / "other"))
 
 
 def test_one_with_another_folder_is_refused_while_the_first_runs(

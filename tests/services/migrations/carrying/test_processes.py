@@ -82,7 +82,11 @@ class _Others:
 def _console(settings: Settings, folder: Path) -> Iterator[Services]:
     """A console with the backend “here”, which holds ``OBJECTS``."""
     services = open_services(settings)
+    patch = pytest.MonkeyPatch()
     try:
+        if settings.database_url:
+            # The other process has to find it, too.
+            patch.setenv("STOWAGE_DATABASE_URL", settings.database_url)
         services.database.upgrade()
         services.setup.complete(services.setup.issue_code(), "ada", PASSWORD)
         add_local(services, "here", folder / "here")
@@ -92,6 +96,7 @@ def _console(settings: Settings, folder: Path) -> Iterator[Services]:
             path.write_bytes(content)
         yield services
     finally:
+        patch.undo()
         services.close()
 
 
@@ -139,9 +144,6 @@ def test_a_bucket_is_filled_by_two_processes_that_a_pause_stops(
     tmp_path: Path, seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings.from_env({}, instance=tmp_path / "instance")
-    if settings.database_url:
-        # With every console on a server: the other process has to find it, too.
-        monkeypatch.setenv("STOWAGE_DATABASE_URL", settings.database_url)
     with _console(settings, tmp_path) as services:
         add_s3(services, "bucket", seaweedfs.endpoint, seaweedfs.new_bucket(), seaweedfs.admin)
         _assert_paused_resumed_and_the_same(services, _Others(services, monkeypatch), "bucket")

@@ -151,17 +151,17 @@ def measure(carriers: int, seconds: int) -> Carried:
 
 def _start(folder: str, ledger: RunLedger, carriers: int, objects: int) -> Callable[[int], CarrierProcess]:
     def start(number: int) -> CarrierProcess:
-        words = (folder, *map(str, (number, ledger.fence, carriers, objects)))
+        words = (folder, *map(str, (os.getpid(), number, ledger.fence, carriers, objects)))
         return CarrierProcess((sys.executable, "-m", "bench.scale.carrying", "carry", *words))
 
     return start
 
 
-def carry(folder: Path, number: int, fence: int, carriers: int, objects: int) -> None:
-    """Be a carrier. Ends the process."""
+def carry(folder: Path, parent: int, number: int, fence: int, carriers: int, objects: int) -> None:
+    """Be a carrier of the process ``parent``. Ends the process."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    end_with_parent()
+    end_with_parent(parent)
     when_parent_dies(lambda: os._exit(1))
     ledger = CarrierLedger(_database(folder).work, 1, carrier=number, fence=fence)
     ledger.join(fence)

@@ -37,6 +37,12 @@ class _Stopped(Exception):
     """Planning was asked to stop."""
 
 
+def is_ordered(source: Driver, destination: Driver, rules: NameRules) -> bool:
+    """Whether both listings claim an order in which they can be merged. A place that takes several names for
+    one has none."""
+    return source.ordered and destination.ordered and not rules.folds
+
+
 def plan(
     source: Driver,
     destination: Driver,
@@ -79,7 +85,7 @@ def plan(
             planner.source_entries,
             planner.destination_entries,
             ledger,
-            ordered=source.ordered and destination.ordered and not rules.folds,
+            ordered=is_ordered(source, destination, rules),
             on_batch=planner.reserve_names,
             on_disorder=on_disorder,
             pause=pause,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from dashboard.migration.plan import is_ordered
 from dashboard.migration.types import OnConflict, Spec
 from dashboard.storage.copying import Interrupted
 from dashboard.storage.driver import Driver
@@ -27,9 +28,9 @@ def may_copy_while_listing(source: Driver, destination: Driver, spec: Spec, rule
     Not for what needs all names first, to keep both or to find those that the destination treats as the same.
     Not for moves either: what is going to be deleted is not touched before everything is known.
     """
-    if spec.delete_source or spec.on_conflict is OnConflict.KEEP_BOTH or rules.folds:
+    if spec.delete_source or spec.on_conflict is OnConflict.KEEP_BOTH:
         return False
-    ordered = source.ordered and destination.ordered
+    ordered = is_ordered(source, destination, rules)
     return ordered and certainly_apart(place_of(source), place_of(destination))
 
 

@@ -4,6 +4,7 @@ public provider's."""
 from __future__ import annotations
 
 import re
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from dashboard.storage.driver_types import Location, Options
@@ -62,9 +63,27 @@ def bucket_location(options: Options) -> Location:
     return Location(server_of(options.get("endpoint", "")), path)
 
 
-def public_bucket(endpoint: str, name: str, *, tls_verify: bool, ca_certificate: str) -> Bucket | None:
-    """Return the bucket that this endpoint has under a name; None unless it is certainly a public
-    provider's: with another authority, or without verification, the server may be any."""
-    if not tls_verify or ca_certificate or _ALIAS.search(name):
+class BucketConfig(Protocol):
+    """What the configuration of a driver says about its bucket, and how the server's certificate is
+    checked."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+    @property
+    def bucket(self) -> str: ...
+
+    @property
+    def tls_verify(self) -> bool: ...
+
+    @property
+    def ca_certificate(self) -> str: ...
+
+
+def public_bucket(config: BucketConfig) -> Bucket | None:
+    """Return the bucket that this configuration leads to; None unless it is certainly a public provider's:
+    with another authority, or without verification, the server may be any."""
+    name = config.bucket
+    if not config.tls_verify or config.ca_certificate or _ALIAS.search(name):
         return None
-    return next((Bucket(each, name) for each, host in _ENDPOINTS if host.fullmatch(endpoint)), None)
+    return next((Bucket(each, name) for each, host in _ENDPOINTS if host.fullmatch(config.endpoint)), None)

@@ -68,13 +68,7 @@ class GcsDriver(
     @property
     def place(self) -> Bucket | None:
         """See ``KnowsPlace``."""
-        config = self._config
-        return public_bucket(
-            config.endpoint,
-            config.bucket,
-            tls_verify=config.tls_verify,
-            ca_certificate=config.ca_certificate,
-        )
+        return public_bucket(self._config)
 
     # Driver
 

@@ -73,13 +73,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
     @property
     def place(self) -> places.Bucket | None:
         """See ``KnowsPlace``."""
-        config = self._config
-        return public_bucket(
-            config.endpoint,
-            config.bucket,
-            tls_verify=config.tls_verify,
-            ca_certificate=config.ca_certificate,
-        )
+        return public_bucket(self._config)
 
     # Driver
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from sqlalchemy import delete, select, update
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.backends import Backend, BackendSecret
 from dashboard.models.console import Setting
+from dashboard.models.every_table import METADATA
+from dashboard.services import sealed_rows
 from dashboard.services.backends.backends import Draft
 from dashboard.services.sealed_rows import BOUND
 from dashboard.storage.recipients import recipient
@@ -305,3 +308,9 @@ def test_endings_of_passwords_that_were_kept_once_are_forgotten(
     with started(instance) as again, again.database.read() as session:
         hints = session.execute(select(BackendSecret.name, BackendSecret.hint))
         assert sorted(tuple(row) for row in hints) == [("password", ""), ("secret_access_key", "026!")]
+
+
+def test_keys_in_use_are_looked_for_in_every_table_with_sealed_values() -> None:
+    tables = [table for each in METADATA.values() for table in each.tables.values()]
+    sealed = {table.name for table in tables if "sealed" in table.c}
+    assert set(re.findall(r"FROM (\w+)", str(sealed_rows._SEALED))) == sealed
